@@ -1,0 +1,70 @@
+"""What a model wants to be fed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Modality = Literal["rgb", "rgbdiff", "flow", "audio"]
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """How a clip is cut from a video, and in what form a model gets it.
+
+    The clip has ``segments`` spread evenly over the video, each of ``frames`` frames that are ``stride`` source
+    frames apart, or ``1 / fps`` seconds apart where ``fps`` is set. TSN sampling is ``frames=1``; a dense clip is
+    ``segments=1``.
+
+    Args:
+        segments: Number of segments S.
+        frames: Frames a segment F; a model sees T = S·F frames in time order.
+        stride: Distance of neighbouring frames of a segment, in source frames; unused where ``fps`` is set.
+        fps: Rate in Hz that the frames of a segment are resampled to, so that clips of videos of different rates
+            last equally long.
+        size: Height and width in pixels of the crop that the model sees.
+        short_side: The short side in pixels to which evaluation resizes before the centre crop; ``size`` if not set.
+        modalities: Which inputs the model takes.
+        mean: Subtracted from each colour channel, in units of the [0, 1] range.
+        std: By which each colour channel is then divided.
+        audio_rate: Rate in Hz that sound is resampled to.
+        audio_seconds: Length of the stretch of sound around each segment's middle.
+
+    Raises:
+        ValueError: A count, size or rate that is not positive, a short side below the crop, or an unknown modality.
+    """
+
+    segments: int = 1
+    frames: int = 16
+    stride: int = 1
+    fps: float | None = None
+    size: int = 224
+    short_side: int | None = None
+    modalities: tuple[Modality, ...] = ("rgb",)
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    audio_rate: int = 16_000
+    audio_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("modalities", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("segments", "frames", "stride", "fps", "size", "audio_rate", "audio_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"clip {name} must be positive, not {value}")
+        if self.short_side is not None and self.short_side < self.size:
+            raise ValueError(f"clip short_side {self.short_side} is smaller than the crop of {self.size}")
+        unknown = [name for name in self.modalities if name not in get_args(Modality)]
+        if unknown or not self.modalities:
+            raise ValueError(f"clip modalities {unknown} are not among {', '.join(get_args(Modality))}")
+
+    @property
+    def num_frames(self) -> int:
+        """T = S·F, the frames that a model sees."""
+        return self.segments * self.frames
+
+    @property
+    def resize(self) -> int:
+        """The short side in pixels to which evaluation resizes before the centre crop."""
+        return self.short_side or self.size

@@ -1,0 +1,59 @@
+"""What is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Kind = Literal["single_label", "multi_label", "detection"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The kind of prediction and the names of the classes.
+
+    Data sets define it, models are built for it, checkpoints store it.
+
+    Args:
+        kind: ``single_label`` (one class a video), ``multi_label`` (any number), or ``detection`` (boxes in frames).
+        classes: Class names in index order; at least one, no name twice.
+
+    Raises:
+        ValueError: An unknown kind, no class, or a class name that occurs twice.
+
+    Example:
+        >>> Task("single_label", ("clap", "wave")).num_classes
+        2
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"task kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
+        if not self.classes:
+            raise ValueError("a task needs at least one class")
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"class names occur twice: {', '.join(twice)}")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @classmethod
+    def numbered(cls, num_classes: int, kind: Kind = "single_label") -> Task:
+        """A task whose classes are called ``"0"``, ``"1"``, …: for costing and tests, where names do not matter."""
+        return cls(kind, tuple(str(index) for index in range(num_classes)))
+
+    @classmethod
+    def of(cls, value: Task | Mapping[str, Any]) -> Task:
+        """The task itself, or the one that :meth:`as_dict` described (as checkpoints hold it)."""
+        return value if isinstance(value, Task) else cls(**value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, so that a checkpoint that holds it loads with ``weights_only=True``."""
+        return {**asdict(self), "classes": list(self.classes)}
