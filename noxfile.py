@@ -1,0 +1,76 @@
+"""What is run on the project: `nox -s demo`, `nox -s tests`, `nox -s lint docs build`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["tests", "lint", "docs", "build"]
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+CONSTRAINTS = ("-c", "constraints.txt")
+
+
+def install(session: nox.Session, *extra: str, editable: bool = True) -> None:
+    """Installs all packages of the repository, at the versions that constraints.txt pins."""
+    flag = ["-e"] if editable else []
+    session.install(*CONSTRAINTS, *(part for name in PACKAGES for part in (*flag, f"./packages/{name}")), *extra)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Makes the demo videos, trains on them, tests, predicts and renders."""
+    install(session)
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Runs every test."""
+    install(session, "pytest", "faster-coco-eval", "decord2")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Checks style, types and which package imports which."""
+    install(session, "ruff", "mypy", "import-linter", "types-PyYAML", "nox")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    for name in PACKAGES:
+        session.run("mypy", f"packages/{name}/src")
+    session.run("mypy", "benchmarks", "examples", "noxfile.py")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation; a warning is an error."""
+    install(session, "mkdocs", "mkdocs-material", "mkdocstrings[python]")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Builds every wheel, installs it into a clean environment, and runs one forward there."""
+    wheels = Path(session.create_tmp()) / "wheels"
+    session.install("uv")
+    for old in wheels.glob("*.whl"):
+        old.unlink()
+    for name in PACKAGES:
+        session.run("uv", "build", "--wheel", "--quiet", "--out-dir", str(wheels), f"packages/{name}")
+    for plugin in [name for name in PACKAGES if name not in ("core", "datasets")]:
+        environment = Path(session.create_tmp()) / f"clean-{plugin}"
+        python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+        session.run("uv", "venv", "--quiet", "--clear", "--python", session.python or "3", str(environment))
+        distribution = f"vidcore-{plugin.replace('_', '-')}"
+        session.run(
+            "uv", "pip", "install", "--quiet", "--python", python, *CONSTRAINTS, "--find-links", str(wheels), distribution
+        )
+        session.run(python, "-m", "vidcore.cli", "list", external=True)
+        session.run(python, "integration_tests/one_forward.py", plugin, external=True)

@@ -1,0 +1,57 @@
+"""Efficient video recognition: any model with any data, honest compute, the paper exactly."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+# Checkpoints and configs name classes in these two modules, and Lightning looks for them in sys.modules only.
+from vidcore import data as data
+from vidcore import models as models
+from vidcore.clip import ClipSpec
+from vidcore.errors import UserError
+from vidcore.plugins import PLUGIN_API
+from vidcore.task import Task
+
+if TYPE_CHECKING:
+    from vidcore.batch import Batch, Output
+    from vidcore.datamodule import Sample, VideoDataModule
+    from vidcore.module import VideoModule
+    from vidcore.optim import Optim, Stage
+    from vidcore.weights import Weights
+
+__version__ = version("vidcore")
+
+# These import torch, which `vid --help` must not.
+_LAZY = {
+    "Batch": "vidcore.batch",
+    "Optim": "vidcore.optim",
+    "Output": "vidcore.batch",
+    "Sample": "vidcore.datamodule",
+    "Stage": "vidcore.optim",
+    "VideoDataModule": "vidcore.datamodule",
+    "VideoModule": "vidcore.module",
+    "Weights": "vidcore.weights",
+}
+
+__all__ = [
+    "PLUGIN_API",
+    "Batch",
+    "ClipSpec",
+    "Optim",
+    "Output",
+    "Sample",
+    "Stage",
+    "Task",
+    "UserError",
+    "VideoDataModule",
+    "VideoModule",
+    "Weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'vidcore' has no attribute {name!r}")

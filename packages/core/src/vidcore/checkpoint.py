@@ -1,0 +1,63 @@
+"""What a checkpoint says about itself: enough to test and predict with nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidcore import plugins
+from vidcore.errors import UserError
+from vidcore.module import VideoModule
+from vidcore.task import Task
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A Lightning checkpoint of a VideoModule, read without executing anything in it.
+
+    Raises:
+        UserError: No such file, not a checkpoint, or not one of a VideoModule.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for what is not its own
+        raise UserError(f"{path} is no checkpoint that can be read safely: {str(error).splitlines()[0]}") from error
+    hparams = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
+    if "task" not in hparams or "_class_path" not in hparams:
+        raise UserError(f"{path} is not a checkpoint of a vidcore model: it names no model and task")
+    return checkpoint
+
+
+def task_of(checkpoint: dict[str, Any]) -> Task:
+    """The task that the checkpoint's model was built for."""
+    return Task.of(checkpoint["hyper_parameters"]["task"])
+
+
+def config_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The ``model`` and ``data`` parts of the config that the checkpoint was trained with; the task follows the data."""
+    config = {}
+    for key, source in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+        saved = checkpoint.get(source, {})
+        if "_class_path" in saved:
+            arguments = {name: value for name, value in saved.items() if name[0] != "_" and name != "task"}
+            config[key] = {"class_path": saved["_class_path"], "init_args": arguments}
+    return config
+
+
+def load_module(path: str | Path) -> VideoModule:
+    """The model of a checkpoint, on the CPU and in eval mode.
+
+    Raises:
+        UserError: See :func:`read_checkpoint`; or the class that the checkpoint names is neither a plugin nor imported:
+            a checkpoint cannot have code imported.
+    """
+    class_path = read_checkpoint(path)["hyper_parameters"]["_class_path"]
+    module, _, name = class_path.rpartition(".")
+    cls = plugins.load(module, name) if module == "vidcore.models" else getattr(sys.modules.get(module), name, None)
+    if not (isinstance(cls, type) and issubclass(cls, VideoModule)):
+        raise UserError(f"{path} is of a model {class_path}: import the module that defines it first")
+    return cls.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()

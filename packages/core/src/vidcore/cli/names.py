@@ -1,0 +1,138 @@
+"""Short names on the command line, in config files and in the environment: ``movinet`` for ``vidcore.models.movinet``.
+
+Nothing here imports torch, so a wrong name is answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vidcore import plugins
+from vidcore.cli import UsageError
+
+GROUPS = {"model": "vidcore.models", "data": "vidcore.data"}
+"""Option to the entry-point group, and alias module, that its names are found in."""
+
+_NAMING = ("", ".help", ".class_path")
+
+
+def class_path(option: str, name: str) -> str:
+    """The class path of an installed plugin; what is a class path or a file already stays as it is.
+
+    Raises:
+        PluginError: No such plugin is installed.
+    """
+    if "." in name or "/" in name or "{" in name or not name:
+        return name
+    plugins.find(GROUPS[option], name)
+    return f"{GROUPS[option]}.{name}"
+
+
+def expand_arguments(arguments: Sequence[str]) -> list[str]:
+    """A copy of the arguments with the names after ``--model`` and ``--data`` in full."""
+    forms = {f"--{option}{form}": option for option in GROUPS for form in _NAMING}
+    expanded = list(arguments)
+    for index, argument in enumerate(expanded):
+        key, equals, value = argument.partition("=")
+        if key not in forms:
+            continue
+        if equals:
+            expanded[index] = f"{key}={class_path(forms[key], value)}"
+        elif index + 1 < len(expanded) and not expanded[index + 1].startswith("-"):
+            expanded[index + 1] = class_path(forms[key], expanded[index + 1])
+    return expanded
+
+
+def expand_config(config: Any) -> Any:
+    """A config tree with the names under ``model`` and ``data`` in full."""
+    if not isinstance(config, Mapping):
+        return config
+    expanded = dict(config)
+    for option in GROUPS:
+        value = expanded.get(option)
+        if isinstance(value, str):
+            expanded[option] = {"class_path": class_path(option, value)}
+        elif isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
+            expanded[option] = {**value, "class_path": class_path(option, value["class_path"])}
+    return expanded
+
+
+def expand_environment(command: str) -> None:
+    """Writes the names in ``VID_<COMMAND>__MODEL`` and ``__DATA`` in full; a second time changes nothing."""
+    for option in GROUPS:
+        variable = f"VID_{command.upper()}__{option.upper()}"
+        if variable in os.environ:
+            os.environ[variable] = class_path(option, os.environ[variable])
+
+
+def chosen(command: str, arguments: Sequence[str]) -> dict[str, str]:
+    """The class paths of the model and the data that a command line names, so far as it names them anywhere.
+
+    Raises:
+        PluginError: A name is not installed.
+        UsageError: A config file is missing or is not YAML.
+    """
+    found: dict[str, str] = {}
+    for option in GROUPS:
+        if value := os.environ.get(f"VID_{command.upper()}__{option.upper()}"):
+            found[option] = class_path(option, value)
+    sources = [os.environ[variable] for variable in (f"VID_{command.upper()}__CONFIG",) if variable in os.environ]
+    for config in map(read_config, [*sources, *values(arguments, ("-c", "--config"))]):
+        for option in GROUPS:
+            value = expand_config(config).get(option)
+            if isinstance(value, Mapping) and "class_path" in value:
+                found[option] = value["class_path"]
+    for option in GROUPS:
+        for value in values(arguments, (f"--{option}", f"--{option}.class_path")):
+            found[option] = class_path(option, value)
+    return found
+
+
+def read_config(source: str) -> dict[str, Any]:
+    """A config given as a file's path or as its text.
+
+    Raises:
+        UsageError: No such file, or it is not a YAML mapping.
+    """
+    inline = source.lstrip().startswith("{")
+    if not inline and "://" in source:
+        return {}  # jsonargparse fetches and judges it
+    if not inline and not Path(source).is_file():
+        raise UsageError(f"no config file {source}")
+    try:
+        config = yaml.safe_load(source if inline else Path(source).read_text())
+    except yaml.YAMLError as error:
+        raise UsageError(f"config {source} is not YAML: {error}") from error
+    if not isinstance(config, Mapping):
+        raise UsageError(f"config {source} must map keys to values")
+    return dict(config)
+
+
+def recipe(chosen: Mapping[str, str]) -> Path | None:
+    """The defaults that the model's plugin ships for this data set, or else for any."""
+    prefix = GROUPS["model"] + "."
+    if not chosen.get("model", "").startswith(prefix):
+        return None
+    spec = importlib.util.find_spec(plugins.find(GROUPS["model"], chosen["model"].removeprefix(prefix)).package)
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for name in (chosen.get("data", "").rpartition(".")[2], "default"):
+            path = Path(folder) / "recipes" / f"{name}.yaml"
+            if path.is_file():
+                return path
+    return None
+
+
+def values(arguments: Sequence[str], options: tuple[str, ...]) -> Iterator[str]:
+    """What stands after any of the options, in order."""
+    for index, argument in enumerate(arguments):
+        key, equals, value = argument.partition("=")
+        if key in options and equals:
+            yield value
+        elif argument in options and index + 1 < len(arguments):
+            yield arguments[index + 1]

@@ -1,0 +1,38 @@
+"""A model's cost as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from torch import nn
+
+
+def parameters(*modules: nn.Module) -> int:
+    """Parameters of all modules together, a shared one counted once."""
+    return sum({id(p): p.numel() for m in modules for p in m.parameters()}.values())
+
+
+def cost_table(
+    title: str, components: Mapping[str, tuple[nn.Module, int]], runs: Mapping[str, float] | None = None
+) -> Table:
+    """Parameters and GMACs by component, and their total.
+
+    Args:
+        title: Above the table.
+        components: By name the module and the MACs of one run.
+        runs: How often each runs per video, shown as a column; the total is Σ runs·GMACs. One that is not named runs
+            once; None: each runs once and there is no such column.
+    """
+    table = Table(title=title)
+    table.add_column("component")
+    for heading in ("parameters", "GMACs", *(("runs",) if runs is not None else ())):
+        table.add_column(heading, justify="right")
+    total = 0.0
+    for name, (module, macs) in components.items():
+        times = (runs or {}).get(name, 1.0)
+        total += times * macs / 1e9
+        table.add_row(name, f"{parameters(module):,}", f"{macs / 1e9:.4g}", f"{times:.4g}")
+    table.add_section()
+    table.add_row("total", f"{parameters(*(m for m, _ in components.values())):,}", f"{total:.4g}", style="bold")
+    return table

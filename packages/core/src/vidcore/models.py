@@ -1,0 +1,20 @@
+"""Installed models by name: ``vidcore.models.NAME`` is the class behind entry point NAME, and its class path in configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidcore import plugins
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    try:
+        return plugins.load("vidcore.models", name)
+    except plugins.PluginError as error:
+        raise AttributeError(str(error)) from error
+
+
+def __dir__() -> list[str]:
+    return plugins.names("vidcore.models")

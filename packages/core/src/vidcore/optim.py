@@ -1,0 +1,83 @@
+"""Optimisers and learning rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+
+@dataclass(frozen=True)
+class Optim:
+    """An optimiser and its schedule.
+
+    Args:
+        name: ``adamw``, ``sgd`` (Nesterov) or ``rmsprop``.
+        lr: Peak learning rate.
+        weight_decay: On weights of two or more dimensions; biases, norms and scalars are never decayed.
+        momentum: Of ``sgd`` and ``rmsprop``.
+        schedule: After the warm-up, ``cosine`` to zero or ``constant``.
+        warmup: Share of all steps, in [0, 1), over which the rate rises linearly from near zero.
+        ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
+    """
+
+    name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.1
+    ema: float = 0.0
+
+    @classmethod
+    def of(cls, value: Optim | Mapping[str, Any]) -> Optim:
+        """The record itself, or the one that a checkpoint holds as a mapping."""
+        return value if isinstance(value, Optim) else cls(**value)
+
+    def build(self, parameters: Iterable[nn.Parameter], total_steps: int) -> tuple[Optimizer, LRScheduler]:
+        """The optimiser over the trainable ``parameters``, and its schedule in steps."""
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        groups = [
+            {"params": [parameter for parameter in trainable if parameter.dim() > 1], "weight_decay": self.weight_decay},
+            {"params": [parameter for parameter in trainable if parameter.dim() <= 1], "weight_decay": 0.0},
+        ]
+        optimizer: Optimizer
+        if self.name == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        elif self.name == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0)
+        else:
+            optimizer = torch.optim.RMSprop(groups, lr=self.lr, momentum=self.momentum)
+        warmup = int(self.warmup * total_steps)
+        rest: LRScheduler
+        if self.schedule == "cosine":
+            rest = CosineAnnealingLR(optimizer, max(1, total_steps - warmup))
+        else:
+            rest = ConstantLR(optimizer, factor=1.0)
+        if not warmup:
+            return optimizer, rest
+        rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+        return optimizer, SequentialLR(optimizer, [rise, rest], milestones=[warmup])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training in several: what trains, for how long, and how.
+
+    Args:
+        name: Shown when the stage begins.
+        epochs: Its length; the last stage goes on to the end of training.
+        optim: Its optimiser, made afresh when the stage begins.
+        trains: Patterns (``fnmatch``) of the names of the parameters that train; all others are frozen, and modules of
+            which nothing trains keep their batch statistics.
+    """
+
+    name: str
+    epochs: int
+    optim: Optim
+    trains: tuple[str, ...] = ("*",)

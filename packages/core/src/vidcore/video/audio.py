@@ -1,0 +1,101 @@
+"""Sound of a video or audio file as a mono waveform."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidcore.video.decoder import VideoError
+from vidcore.video.pyav import AV_ERRORS, clock_zero
+
+# Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
+_PREROLL = 0.5
+
+
+class NoAudioError(VideoError):
+    """The file has no sound. The text names the file."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, "has no audio stream")
+
+
+def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end: float | None = None) -> Tensor:
+    """Read the sound from ``start`` to ``end`` seconds, on the clock of :attr:`Decoder.times`.
+
+    Channels are averaged. Where the stream has a gap, begins late or ends early, there is silence.
+
+    Args:
+        path: A video or audio file.
+        rate: Sampling rate of the result in Hz.
+        start: First second wanted.
+        end: Where to stop; the end of the sound if None.
+
+    Returns:
+        float32 (N,) in [-1, 1]; N = round((end - start) · rate) where ``end`` is given.
+
+    Raises:
+        NoAudioError: There is no audio stream.
+        VideoError: The file is missing or broken.
+        ValueError: ``start`` is negative, ``end`` before ``start``, or ``rate`` not positive.
+    """
+    if rate <= 0 or start < 0 or (end is not None and end < start):
+        raise ValueError(f"cannot read sound from {start} to {end} s at {rate} Hz")
+    # From a whole second on, samples of the source and of the result fall on one grid, so that a window has the
+    # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
+    origin = max(0, math.floor(start) - 1)
+    try:
+        with av.open(os.fspath(path)) as container:
+            if not container.streams.audio:
+                raise NoAudioError(path)
+            wave, source_rate = _read_mono(container, origin, None if end is None else end + 1)
+        wave = _resample(wave, source_rate, rate)
+    except AV_ERRORS as error:
+        raise VideoError(path, getattr(error, "strerror", None) or error) from error
+    first = round((start - origin) * rate)
+    wave = wave[first : None if end is None else first + round((end - start) * rate)]
+    if end is not None:
+        wave = np.pad(wave, (0, round((end - start) * rate) - len(wave)))
+    return torch.from_numpy(np.clip(wave, -1, 1))
+
+
+def _read_mono(container: av.container.InputContainer, start: float, end: float | None) -> tuple[np.ndarray, int]:
+    """Decode to a waveform in the source's rate whose sample 0 is at second ``start`` of the clock."""
+    stream = container.streams.audio[0]
+    zero = clock_zero(container)
+    base = float(stream.time_base or 1 / av.time_base)
+    rate = stream.rate
+    if start > 0:
+        container.seek(int((start - _PREROLL + zero) / base), stream=stream)
+    to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+    pieces: list[tuple[int, np.ndarray]] = []
+    following = 0
+    for frame in container.decode(stream):
+        # Timestamps may be too coarse to count samples (1 ms in Matroska): trust the count unless they part.
+        place = following if frame.pts is None else round((frame.pts * base - zero - start) * rate)
+        if pieces and abs(place - following) <= max(1, math.ceil(base * rate)):
+            place = following
+        if end is not None and place >= (end - start) * rate:
+            break
+        samples = np.concatenate([piece.to_ndarray() for piece in to_float.resample(frame)], axis=1).mean(axis=0)
+        pieces.append((place, samples))
+        following = place + len(samples)
+    wave = np.zeros(max(following, 0), np.float32)
+    for place, samples in pieces:
+        samples = samples[max(0, -place) :]
+        wave[max(0, place) : max(0, place) + len(samples)] = samples
+    return wave, rate
+
+
+def _resample(wave: np.ndarray, source_rate: int, rate: int) -> np.ndarray:
+    if rate == source_rate or not len(wave):
+        return wave
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None]), format="fltp", layout="mono")
+    frame.sample_rate = source_rate
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+    parts = [*resampler.resample(frame), *resampler.resample(None)]
+    return np.concatenate([part.to_ndarray()[0] for part in parts])

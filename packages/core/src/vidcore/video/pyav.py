@@ -1,0 +1,355 @@
+"""Exact random access to frames with PyAV, the default backend.
+
+A container's packets, read without decoding, tell how many frames there are, when each is shown and where decoding can
+start. Frame i is found by its timestamp after a seek to the key frame before it. Where timestamps cannot be trusted to
+name frames, the file is decoded once to count them, and always from the start afterwards.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from types import TracebackType
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.frame import PictureType
+from torch import Tensor
+from typing_extensions import Self
+
+from vidcore.video.decoder import VideoError
+
+# Containers whose index leads a seek to a packet with the timestamps it had before.
+_SEEKABLE = {"mov", "matroska", "avi"}
+# Frames that are decoded rather than jumped over: a seek throws away what the decoder holds back for reordering.
+_NEAR = 8
+# A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
+_EMPTY_MPEG4 = 10
+_PREDICTED = (PictureType.P, PictureType.B)
+_ATTACHED_PICTURE = 0x400
+# Everything that PyAV raises on bad data; FFmpegError covers its subclasses that are also OSError or ValueError.
+AV_ERRORS = (av.FFmpegError, OSError, ValueError)
+
+
+def clock_zero(container: InputContainer) -> float:
+    """Seconds at which playback starts; a negative start is a codec's pre-roll, which is not played."""
+    return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A packet at which decoding can start, and the first frame that is right from there on."""
+
+    frame: int
+    pts: int
+    dts: int
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Timestamps of the frames in display order.
+
+    ``keys`` is empty where only a decode from the start is exact; ``counted`` where frames are known by their place
+    in it rather than by timestamp. ``open_gops``: frames shown before a key frame follow it in the file.
+    """
+
+    pts: list[int]
+    keys: list[_Key]
+    counted: bool
+    open_gops: bool = False
+
+
+class PyavDecoder:
+    """Frames of a video file through PyAV (FFmpeg), one thread. See :class:`~vidcore.video.decoder.Decoder`.
+
+    Reads the first video stream that is not a cover picture. Colours are converted as the ``ffmpeg`` command does,
+    by the frame's own matrix and range. Frames of a size other than the first's are scaled to it.
+
+    A truncated file has the frames whose packets are there. Damage that shows only when decoding is met on the way:
+    from then on the file has the frames before it.
+
+    Args:
+        path: A video file.
+
+    Raises:
+        VideoError: The file is missing, empty, not a video, or has no frame that can be decoded.
+    """
+
+    backend = "pyav"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._shape: tuple[int, int, int] | None = None  # height and width as stored, quarter turns
+        self._graph: av.filter.Graph | None = None
+        self._graph_of: tuple[object, ...] = ()
+        self._open()
+        try:
+            self._zero = clock_zero(self._container)
+            self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
+            self._next = -1  # the frame that _decoded yields next; -1: not started
+            self._index = self._read_index() or self._count()
+            if not self._index.pts:
+                raise VideoError(self.path, "has no frame that can be decoded")
+            rate = self._stream.average_rate or self._stream.guessed_rate
+            self.fps = float(rate) if rate else self._mean_rate()
+        except AV_ERRORS as error:
+            self.close()
+            raise VideoError(self.path, _reason(error)) from error
+        except VideoError:
+            self.close()
+            raise
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return len(self._index.pts)
+
+    @property
+    def times(self) -> Tensor:
+        """(num_frames,) float64, when each frame is shown, in seconds."""
+        base = self._stream.time_base
+        return torch.tensor(self._index.pts, dtype=torch.float64) * (float(base) if base else 0.0) - self._zero
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels as shown; the first access decodes a frame, which alone tells the rotation."""
+        if self._shape is None:
+            self._read([0])
+        assert self._shape is not None
+        height, width, turns = self._shape
+        return (width, height) if turns % 2 else (height, width)
+
+    @property
+    def seeks(self) -> bool:
+        """Whether timestamps name this file's frames, so that decoding may start at any key frame."""
+        return bool(self._index.keys)
+
+    @property
+    def open_gops(self) -> bool:
+        """Whether frames shown before a key frame follow it in the file, and are lost after a seek to it."""
+        return self._index.open_gops
+
+    @property
+    def stream_index(self) -> int:
+        """Number of the video stream among the file's streams."""
+        return self._stream.index
+
+    @property
+    def is_default_stream(self) -> bool:
+        """Whether FFmpeg's own choice would be this stream."""
+        best = self._container.streams.best("video")
+        return best is not None and best.index == self._stream.index
+
+    def frames(self, indices: Sequence[int]) -> Tensor:
+        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`Decoder.frames`."""
+        wanted = check_indices(self.path, indices, self.num_frames)
+        return self._read(wanted) if wanted else torch.empty(0, 3, *self.size, dtype=torch.uint8)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoded = iter(())
+        self._graph = None
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(self.path)
+        except AV_ERRORS as error:
+            raise VideoError(self.path, _reason(error)) from error
+        streams = [s for s in self._container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        if not streams:
+            self._container.close()
+            raise VideoError(self.path, "has no video stream")
+        self._stream = streams[0]
+        self._stream.codec_context.thread_count = 1
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._open()
+
+    def _read_index(self) -> _Index | None:
+        """Index the packets; None where their timestamps do not name the frames for sure."""
+        packets = [
+            (p.pts, p.dts, p.is_keyframe, p.is_discard, p.is_corrupt, p.size)
+            for p in self._container.demux(self._stream)
+            if p.size
+        ]
+        codec = self._stream.codec_context
+        pts = [p[0] for p in packets if not p[3]]
+        if not pts or None in pts or len(set(pts)) < len(pts) or any(p[0] is None or p[1] is None for p in packets):
+            return None
+        shown = sorted(pts)
+        formats = set(self._container.format.name.split(","))
+        if (
+            not packets[0][2]
+            or packets[0][0] > shown[0]  # pictures that lead the first key frame may be dropped
+            or any(p[4] for p in packets)
+            or any(p[3] and shown[0] <= p[0] <= shown[-1] for p in packets)
+            or codec.field_order > 1  # fields may come in packets of their own
+            or codec.name.startswith("vp8") or codec.name == "libvpx"  # has packets that show nothing
+            or (codec.name == "mpeg4" and min(p[5] for p in packets) < _EMPTY_MPEG4)
+            or ("avi" in formats and pts != shown)  # AVI stores no timestamps: those of B-frames are guesses
+        ):
+            return None
+        keys = [_Key(bisect_left(shown, p[0]), p[0], p[1]) for p in packets if p[2]]
+        latest = list(accumulate((p[0] if p[2] else shown[0] for p in packets), max))
+        open_gops = any(p[0] < key for p, key in zip(packets, latest, strict=True) if not p[3])
+        if not formats & _SEEKABLE:
+            keys = []
+        return _Index(shown, sorted(keys, key=lambda key: key.pts), counted=False, open_gops=open_gops)
+
+    def _count(self) -> _Index:
+        """Decode all once, without keeping anything, up to the first damage."""
+        self._reopen()
+        pts: list[int | None] = []
+        try:
+            pts.extend(frame.pts for frame in self._decode(self._container.demux(self._stream)))
+        except AV_ERRORS as error:
+            if not pts:
+                raise VideoError(self.path, _reason(error)) from error
+        self._next = -1
+        known = [p for p in pts if p is not None]
+        if len(set(known)) == len(pts):
+            return _Index(sorted(known), [], counted=True)
+        base, rate = self._stream.time_base, self._stream.average_rate or self._stream.guessed_rate
+        step = 1 / (base * rate) if base and rate else 1
+        return _Index([round(i * step) for i in range(len(pts))], [], counted=True)
+
+    def _mean_rate(self) -> float:
+        span = float(self.times[-1] - self.times[0])
+        return (self.num_frames - 1) / span if span > 0 else 25.0
+
+    def _read(self, wanted: list[int]) -> Tensor:
+        try:
+            return self._collect(wanted)
+        except _NotThereError:
+            # Packets promised what decoding does not give: only counting tells what is there.
+            self._index = self._count()
+        check_indices(self.path, wanted, self.num_frames)
+        try:
+            return self._collect(wanted)
+        except _NotThereError as error:
+            raise VideoError(self.path, f"frames up to {max(wanted)} cannot be decoded: {error}") from error
+
+    def _collect(self, wanted: list[int]) -> Tensor:
+        out: Tensor | None = None
+        places: dict[int, list[int]] = {}
+        for place, number in enumerate(wanted):
+            places.setdefault(number, []).append(place)
+        for number in sorted(places):
+            picture = self._picture(self._fetch(number))
+            if out is None:
+                out = torch.empty(len(wanted), *picture.shape, dtype=torch.uint8)
+            for place in places[number]:
+                out[place] = torch.from_numpy(picture)
+        assert out is not None and self._shape is not None
+        return torch.rot90(out, self._shape[2], (1, 2)).permute(0, 3, 1, 2)
+
+    def _fetch(self, wanted: int) -> av.VideoFrame:
+        """Decode up to frame ``wanted``."""
+        keys = self._index.keys
+        key = keys[bisect_right(keys, wanted, key=operator.attrgetter("frame")) - 1] if keys else None
+        start = key.frame if key else 0
+        if not 0 <= self._next <= wanted or start > self._next + _NEAR:
+            self._restart(key)
+        self._next = -1  # in case of an error
+        try:
+            for number, frame in self._decoded:
+                # Intra refresh: a packet from which the picture recovers step by step is marked as a key frame too.
+                gradual = number == start and frame.pict_type in _PREDICTED
+                if key and start > 0 and (gradual or frame.is_corrupt):
+                    raise _NotThereError("a frame depends on others that a seek jumped over")
+                if number == wanted:
+                    self._next = wanted + 1
+                    return frame
+                if number > wanted:
+                    break
+        except AV_ERRORS as error:
+            raise _NotThereError(_reason(error)) from error
+        raise _NotThereError(f"there is no frame {wanted}")
+
+    def _restart(self, key: _Key | None) -> None:
+        """Go to a key frame, or to the file's first packet, where seeking cannot be trusted to find it."""
+        packets = self._seek(key) if key else None
+        if packets is None:
+            self._reopen()
+            packets = self._container.demux(self._stream)
+        frames = self._decode(packets)
+        if self._index.counted:
+            self._decoded = enumerate(frames)
+        else:
+            numbers = {pts: number for number, pts in enumerate(self._index.pts)}
+            # A frame that no packet announced sorts after all: _fetch sees that something is wrong.
+            self._decoded = ((numbers.get(frame.pts, len(numbers)), frame) for frame in frames)
+        self._next = key.frame if key else 0
+
+    def _seek(self, key: _Key) -> Iterator[av.Packet] | None:
+        # Containers index by one or the other; the packet met first tells whether it was the right one.
+        for target in dict.fromkeys((key.pts, key.dts)):
+            self._container.seek(target, stream=self._stream)
+            packets = self._container.demux(self._stream)
+            first = next(packets, None)
+            if first is not None and first.is_keyframe and first.pts is not None and first.pts <= key.pts:
+                return chain((first,), packets)
+        return None
+
+    def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
+        decode = self._stream.codec_context.decode
+        for packet in packets:
+            if packet.size:
+                yield from decode(packet)
+        yield from decode(None)
+
+    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
+        """Convert to RGB: uint8 (H, W, 3), a view of a buffer of its own."""
+        if self._shape is None:
+            self._shape = (frame.height, frame.width, round(frame.rotation / 90) % 4)
+        height, width, _ = self._shape
+        of = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range)
+        if self._graph is None or of != self._graph_of:
+            # The scale filter, unlike VideoFrame.reformat, honours where chroma is sited, as ffmpeg itself does.
+            graph = av.filter.Graph()
+            graph.threads = 1
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=self._stream.time_base
+            )
+            scale = graph.add("scale", f"{width}:{height}:flags=bicubic")
+            graph.link_nodes(source, scale, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
+            self._graph, self._graph_of = graph, of
+        self._graph.push(frame)
+        plane = self._graph.pull().planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        return rows[:height, : width * 3].reshape(height, width, 3)
+
+
+class _NotThereError(Exception):
+    """Decoding did not give the frame that the index names."""
+
+
+def check_indices(path: str, indices: Sequence[int], num_frames: int) -> list[int]:
+    """Indices as a list of int.
+
+    Raises:
+        VideoError: One is outside 0 ... num_frames - 1.
+    """
+    wanted = [operator.index(i) for i in indices]
+    for i in wanted:
+        if not 0 <= i < num_frames:
+            raise VideoError(path, f"frame {i} is out of range: it has {num_frames} frames that can be decoded")
+    return wanted
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,91 @@
+"""Drawing what a model did onto the frames it did it to."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+_LEGIBLE = 240  # short side in pixels below which a line of text would not fit
+
+
+def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None = None) -> Tensor:
+    """Frames with boxes on them, and text in a band below.
+
+    Frames whose short side is under 240 pixels are first enlarged by the least whole factor that mends that.
+
+    Args:
+        frames: (T, 3, H, W) uint8.
+        lines: Text for all frames, from top to bottom; a line that is too wide is broken.
+        trace: What to draw, in pixels of the frames given. ``windows``: (T, 4) x1, y1, x2, y2, yellow. ``boxes``: for
+            each frame a mapping of ``boxes`` (N, 4) and, if known, ``labels`` (N names or numbers) and ``scores`` (N,),
+            green. Boxes without area are left out, and so is whatever else it holds.
+
+    Returns:
+        (T, 3, H', W') uint8, H' and W' even, as video encoders want them.
+    """
+    trace = trace or {}
+    height, width = frames.shape[-2:]
+    factor = -(-_LEGIBLE // min(height, width))
+    height, width = height * factor, width * factor
+    font = ImageFont.load_default(size=max(14, min(height, width) // 20))
+
+    text = "\n".join(part for line in lines for part in _broken(line, width - 12, font))
+    band = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((6, 4), text, font)[3] + 6 if text else 0
+    canvas = Image.new("RGB", _even(width, height + band))
+    ImageDraw.Draw(canvas).multiline_text((6, height + 4), text, "white", font)
+
+    drawn = []
+    for index, frame in enumerate(frames.permute(0, 2, 3, 1).cpu().numpy()):
+        picture = Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), Image.Resampling.NEAREST)
+        pen = ImageDraw.Draw(picture)
+        if "windows" in trace:
+            _outline(pen, [trace["windows"][index]], [""], factor, "yellow", font)
+        if "boxes" in trace:
+            found = trace["boxes"][index]
+            _outline(pen, found["boxes"], _captions(found), factor, "lime", font)
+        whole = canvas.copy()
+        whole.paste(picture)
+        drawn.append(torch.from_numpy(np.array(whole)))
+    return torch.stack(drawn).permute(0, 3, 1, 2)
+
+
+def _even(width: float, height: float) -> tuple[int, int]:
+    return 2 * math.ceil(width / 2), 2 * math.ceil(height / 2)
+
+
+def _broken(line: str, width: int, font: Any) -> list[str]:
+    """The line in parts that are about as wide as there is room, less a tenth since letters differ in width."""
+    room = 0.9 * width / max(font.getlength(line), 1)
+    return [line] if room >= 0.9 else textwrap.wrap(line, max(1, int(room * len(line))))
+
+
+def _captions(found: Mapping[str, Any]) -> list[str]:
+    """Label and score of each box, as far as they are known."""
+    columns = []
+    if "labels" in found:
+        labels = found["labels"]
+        columns.append([str(label) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)])
+    if "scores" in found:
+        columns.append([f"{float(score):.2f}" for score in found["scores"]])
+    return [" ".join(words) for words in zip(*columns, strict=True)] or [""] * len(found["boxes"])
+
+
+def _outline(pen: ImageDraw.ImageDraw, boxes: Any, captions: list[str], factor: int, colour: str, font: Any) -> None:
+    """Boxes (N, 4), each with its caption inside its upper left corner."""
+    line = max(2, int(font.size) // 7)
+    for box, caption in zip(boxes, captions, strict=True):
+        left, top, right, bottom = (float(value) * factor for value in box)
+        if right <= left or bottom <= top:
+            continue
+        pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=line)
+        if caption:
+            corner = (left + line + 1, top + line)
+            pen.rectangle(pen.textbbox(corner, caption, font), fill=colour)
+            pen.text(corner, caption, "black", font)

@@ -1,0 +1,90 @@
+"""Published weights: records of where they are and what they are, and safe reading of weight files."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vidcore.clip import ClipSpec
+from vidcore.errors import UserError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of published weights; a method lists its own as the members of an enum.
+
+    Args:
+        url: Where the file is: ``https://…`` or ``file://…``.
+        sha256: Its checksum, 64 hexadecimal digits.
+        classes: Class names in the order of the classifier.
+        clip_spec: What the weights were trained on.
+        metrics: Published figures by name, e.g. ``{"top1": 0.7228, "gmacs": 2.7}``.
+    """
+
+    url: str
+    sha256: str
+    classes: tuple[str, ...]
+    clip_spec: ClipSpec
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def fetch(self, folder: str | Path | None = None) -> Path:
+        """The file on this machine, downloaded unless it is there already; its checksum is verified either way.
+
+        Args:
+            folder: Where it is kept; by default torch's hub folder.
+
+        Raises:
+            UserError: It cannot be downloaded, or its checksum is wrong; a wrong file is not kept.
+        """
+        folder = Path(folder or Path(torch.hub.get_dir()) / "checkpoints")
+        path = folder / f"{self.sha256[:8]}-{self.url.rsplit('/', 1)[-1]}"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".part")
+            try:
+                torch.hub.download_url_to_file(self.url, str(partial))
+            except (urllib.error.URLError, OSError) as error:
+                raise UserError(f"{self.url} cannot be downloaded: {error}") from error
+            partial.replace(path)
+        found = _sha256(path)
+        if found != self.sha256:
+            path.unlink()
+            raise UserError(f"{self.url} has sha256 {found}, not {self.sha256}: the file was removed, try again")
+        return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file, a Lightning checkpoint or a saved state dict; nothing in it is executed.
+
+    Raises:
+        UserError: No such file, or it holds something else than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
+        raise UserError(f"{path} is no weights file that can be read safely: {str(error).splitlines()[0]}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no state dict")
+    return content

@@ -1,0 +1,87 @@
+"""One small model for each thing the contracts must carry."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vidcore import ClipSpec, Optim, Output, Stage, VideoModule
+
+
+class MeanColour(VideoModule):
+    """A linear classifier of the mean colour of each frame: single_label or multi_label."""
+
+    def __init__(self, task, **kwargs):
+        super().__init__(task, ClipSpec(frames=2, size=16), **kwargs)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, self.task.num_classes))
+
+    def forward(self, batch):
+        return Output(logits=self.net(batch["inputs"]["rgb"].mean((2, 3, 4))))
+
+
+class LookOrListen(VideoModule):
+    """Two modalities; sound is used only where there is some, and usage says so."""
+
+    def __init__(self, task, **kwargs):
+        super().__init__(task, ClipSpec(segments=2, frames=1, size=16, modalities=("rgb", "audio"), audio_seconds=0.25), **kwargs)
+        self.see = nn.Linear(3, self.task.num_classes)
+        self.hear = nn.Linear(1, self.task.num_classes)
+
+    def components(self):
+        return {"see": (self.see, (torch.zeros(1, 3),)), "hear": (self.hear, (torch.zeros(1, 1),))}
+
+    def forward(self, batch):
+        logits = self.see(batch["inputs"]["rgb"].mean((2, 3, 4)))
+        present = batch.get("present", {}).get("audio", torch.ones(len(logits), dtype=torch.bool))
+        loud = batch["inputs"]["audio"][present].abs().mean((1, 2))[:, None]
+        logits = logits.index_add(0, present.nonzero()[:, 0], self.hear(loud))
+        usage = {"see": torch.ones(len(logits)), "hear": present.float()}
+        return Output(logits=logits, usage=usage)
+
+
+class BrightestSpot(VideoModule):
+    """A detector: one box in each frame around the brightest pixel, moved and sized by learned numbers."""
+
+    def __init__(self, task, **kwargs):
+        super().__init__(task, ClipSpec(frames=2, size=32), **kwargs)
+        self.shape = nn.Parameter(torch.tensor([0.0, 0.0, 4.0, 4.0]))
+
+    def components(self):
+        return {}
+
+    def forward(self, batch):
+        rgb = batch["inputs"]["rgb"]
+        batch_size, _, frames, _, width = rgb.shape
+        spot = rgb.mean(1).flatten(2).argmax(-1)
+        centre = torch.stack([spot % width, spot // width], -1).float()
+        x, y = (centre + self.shape[:2]).unbind(-1)
+        w, h = self.shape[2:]
+        boxes = torch.stack([x - w, y - h, x + w, y + h], -1)
+        detections = [
+            {
+                "boxes": boxes[row].detach(),
+                "scores": torch.ones(frames),
+                "labels": torch.zeros(frames, dtype=torch.long),
+                "frames": torch.arange(frames),
+            }
+            for row in range(batch_size)
+        ]
+        losses = {}
+        if self.training:
+            errors = [
+                (boxes[row][target["frames"]] - target["boxes"]).abs().mean()
+                for row, target in enumerate(batch["target"])
+                if len(target["boxes"])
+            ]
+            losses["box"] = torch.stack(errors).mean() if errors else 0 * self.shape.sum()
+        return Output(detections=detections, losses=losses)
+
+
+class TwoStages(MeanColour):
+    """First the classifier on a frozen backbone, then all of it at a lower rate."""
+
+    def stages(self):
+        return (
+            Stage("classifier", 2, Optim("sgd", lr=0.1, schedule="constant", warmup=0.0), trains=("net.3.*",)),
+            Stage("everything", 2, Optim("adamw", lr=0.01, schedule="constant", warmup=0.0)),
+        )

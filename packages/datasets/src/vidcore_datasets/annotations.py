@@ -1,0 +1,76 @@
+"""What reading a data set's annotations gives: the task, and samples by split."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidcore.datamodule import Sample
+from vidcore.task import Task
+from vidcore_datasets.splits import Split, first_few, remembered_splits
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A data set without its videos.
+
+    Args:
+        task: What there is to predict.
+        samples: By split: ``train``, ``val``, ``test``.
+    """
+
+    task: Task
+    samples: Mapping[str, Sequence[Sample]]
+
+
+def complete_splits(
+    given: Mapping[Split, Sequence[Sample]], root: Path, file: Path, seed: int
+) -> dict[str, Sequence[Sample]]:
+    """Fills in the splits that a data set came without.
+
+    Only train: it is divided into all three. Train and test: validation is drawn from train. No test: validation is
+    used twice, with a warning. What is drawn is stratified by class (multi-label data is drawn without strata) and kept
+    in ``file``; samples of one video stay together.
+
+    Args:
+        given: Samples by split; splits may be absent or empty.
+        root: Folder to which the paths in ``file`` are relative.
+        file: See :func:`~vidcore_datasets.splits.remembered_splits`.
+        seed: Of the draw.
+
+    Raises:
+        UserError: Too few clips to draw from, or ``file`` cannot be understood.
+    """
+    train, val, test = (tuple(given.get(split, ())) for split in ("train", "val", "test"))
+    if train and not val:
+        keys = [Path(os.path.relpath(sample.path, root)).as_posix() for sample in train]
+        strata: dict[str, str] = {}
+        for key, sample in zip(keys, train, strict=True):
+            strata.setdefault(key, str(sample.target) if isinstance(sample.target, int) else "")
+        splits: tuple[Split, ...] = ("train", "val") if test else ("train", "val", "test")
+        drawn = remembered_splits(strata, file, splits, seed)
+        parts = {split: tuple(s for k, s in zip(keys, train, strict=True) if drawn[k] == split) for split in splits}
+        train, val, test = parts["train"], parts["val"], parts.get("test", test)
+    elif val and not test:
+        logger.warning("%s has no test split: test uses the %d validation clips", root, len(val))
+        test = val
+    return {"train": train, "val": val, "test": test}
+
+
+def warn_of_unseen(annotations: Annotations, where: Path) -> None:
+    """Warns of classes that are in validation or test but not in training, where there is any training."""
+
+    def seen(split: Split) -> set[int]:
+        targets = (sample.target for sample in annotations.samples[split])
+        return {index for target in targets for index in (target if isinstance(target, tuple) else (target,))}
+
+    train = seen("train")
+    unseen = sorted((seen("val") | seen("test")) - train)
+    if train and unseen:
+        names = [annotations.task.classes[index] for index in unseen]
+        logger.warning("%s: no training clip for the classes %s", where, first_few(names))

@@ -1,0 +1,218 @@
+"""A CSV file with one line for each clip."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.errors import UserError
+from vidcore.task import Task
+from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
+from vidcore_datasets.splits import SPLITS, Split, first_few, split_named
+
+logger = logging.getLogger(__name__)
+
+
+def read_csv(
+    path: str | Path,
+    root: str | Path | None = None,
+    split_column: str = "split",
+    label_column: str = "label",
+    multi_label: bool = False,
+    seed: int = 0,
+) -> Annotations:
+    """Reads a CSV file (UTF-8, commas, a header) with a line for each clip.
+
+    Columns: ``path``; the label, several joined by ``;``; optionally ``start`` and ``end`` in seconds, the split
+    (``train``, ``val``, ``valid``, ``validation`` or ``test``), and ``label_id``. Others are ignored. Classes are in the
+    order of ``label_id`` where it goes with the labels one to one, else sorted. Splits that are not there are filled in by
+    :func:`~vidcore_datasets.annotations.complete_splits` and kept beside the file, as ``NAME.splits.csv``. No video is
+    looked at, see :func:`require_files`.
+
+    Args:
+        path: The CSV file.
+        root: Folder that the paths in it are relative to; the CSV file's own if not given.
+        split_column: Column that names the split; only ``split``, the default, may be absent.
+        label_column: Column that names the classes.
+        multi_label: Whether a clip may have several classes or none. It also may if any label has a ``;``, but then
+            each clip needs one.
+        seed: Of the splits that are drawn.
+
+    Returns:
+        The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id is
+        its path as the file has it, with ``#START-END`` added where it is a part of a video.
+
+    Raises:
+        UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
+            twice, only one class. The text names the file, the line and the column.
+    """
+    path = Path(path)
+    root = path.parent if root is None else Path(root)
+    rows = _rows(path, {"path", label_column} | ({split_column} - {"split"}))
+    names = [[name for part in row.get(label_column).split(";") if (name := part.strip())] for row in rows]
+    several = multi_label or any(";" in row.get(label_column) for row in rows)
+    unlabelled = [f"line {row.line}" for row, labels in zip(rows, names, strict=True) if not labels]
+    if unlabelled and not multi_label:
+        raise UserError(f"{path}: clips without a label (column {label_column!r}): {first_few(unlabelled)}")
+
+    classes = sorted({name for labels in names for name in labels})
+    if len(classes) < 2 and not (classes and several):
+        found = f"only one class, {classes[0]!r}" if classes else "no class"
+        raise UserError(f"{path}: {found} in column {label_column!r}; two or more are needed")
+    if not several and label_column == "label" and rows[0].has("label_id"):
+        classes = _order_by_id(path, rows, [labels[0] for labels in names]) or classes
+    index = {name: number for number, name in enumerate(classes)}
+
+    given: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
+    line_of: dict[str, int] = {}
+    for row, labels in zip(rows, names, strict=True):
+        if not row.get("path"):
+            raise row.error("path", "is empty")
+        start, end = row.seconds("start"), row.seconds("end")
+        if end is not None and end <= (start or 0.0):
+            raise row.error("end", f"is {end:g} s, not after start {start or 0.0:g} s")
+        part = "" if start is None and end is None else f"#{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
+        name = row.get("path") + part
+        if name in line_of:
+            raise row.error("path", f"{name!r} is listed already in line {line_of[name]}")
+        line_of[name] = row.line
+        split = split_named(row.get(split_column)) if row.has(split_column) else "train"
+        if split is None:
+            raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
+        target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
+        given[split].append(Sample(os.path.join(root, row.get("path")), target, id=name, start=start, end=end))
+
+    samples = complete_splits(given, root, path.with_name(f"{path.stem}.splits.csv"), seed)
+    annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)
+    warn_of_unseen(annotations, path)
+    return annotations
+
+
+def require_files(samples: Sequence[Sample], where: str | Path) -> None:
+    """Checks that the samples' files exist.
+
+    Raises:
+        UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
+    """
+    missing = sorted({sample.path for sample in samples if not os.path.isfile(sample.path)})
+    if missing:
+        raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
+
+
+class _Row:
+    """A line of a CSV file that knows where it is, for messages."""
+
+    def __init__(self, file: Path, line: int, cells: dict[str, str | None]) -> None:
+        self.file = file
+        self.line = line
+        self.cells = cells
+
+    def has(self, column: str) -> bool:
+        return column in self.cells
+
+    def get(self, column: str) -> str:
+        return (self.cells.get(column) or "").strip()
+
+    def seconds(self, column: str) -> float | None:
+        if not self.get(column):
+            return None
+        try:
+            value = float(self.get(column))
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf:
+            raise self.error(column, f"{self.get(column)!r} is not a time in seconds, 0 or more")
+        return value
+
+    def error(self, column: str, what: str) -> UserError:
+        return UserError(f"{self.file}, line {self.line}, column {column!r}: {what}")
+
+
+def _rows(path: Path, required: set[str]) -> list[_Row]:
+    if not path.is_file():
+        raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            lacking = sorted(required - set(header))
+            if lacking:
+                raise UserError(
+                    f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {', '.join(map(repr, header))}"
+                )
+            for cells in reader:
+                if None in cells or None in cells.values():
+                    raise UserError(f"{path}, line {reader.line_num}: the header has {len(header)} columns, this line not")
+                rows.append(_Row(path, reader.line_num, cells))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.reader.line_num}: not valid CSV ({error})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from error
+    if not rows:
+        raise UserError(f"{path} has a header but no clips")
+    return rows
+
+
+def _order_by_id(path: Path, rows: Sequence[_Row], labels: Sequence[str]) -> list[str] | None:
+    pairs = {(row.get("label_id"), label) for row, label in zip(rows, labels, strict=True)}
+    ids = {number for number, _ in pairs}
+    if len(ids) == len(pairs) == len({label for _, label in pairs}) and all(number.isdecimal() for number in ids):
+        return [label for _, label in sorted((int(number), label) for number, label in pairs)]
+    logger.warning("%s: label_id does not go with label one to one, so classes are sorted by name", path)
+    return None
+
+
+class Csv(VideoDataModule):
+    """Clips that a CSV file lists, see :func:`read_csv`.
+
+    Args:
+        path: The CSV file, with the columns ``path`` and ``label``, and if need be ``start``, ``end`` and ``split``.
+        root: Folder that the paths in it are relative to; the CSV file's own if not given.
+        split_column: Column that names the split.
+        label_column: Column that names the classes, several joined by ``;``.
+        multi_label: Whether a clip may have several classes or none, where no ``;`` tells.
+        seed: Of the splits that are drawn where the file names none. They are kept beside it, as ``NAME.splits.csv``.
+        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        root: str | None = None,
+        split_column: str = "split",
+        label_column: str = "label",
+        multi_label: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.root = root
+        self.split_column = split_column
+        self.label_column = label_column
+        self.multi_label = multi_label
+        self.seed = seed
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What the file lists; read at first use."""
+        return read_csv(self.path, self.root, self.split_column, self.label_column, self.multi_label, self.seed)
+
+    @property
+    def task(self) -> Task:
+        """Single label, or multi-label where a clip may have several classes."""
+        return self.annotations.task
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The clips of a split; their files exist."""
+        samples = self.annotations.samples.get(split, ())
+        require_files(samples, self.path)
+        return samples

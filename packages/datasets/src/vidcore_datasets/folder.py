@@ -1,0 +1,135 @@
+"""A folder for each class, with the class's videos in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.errors import UserError
+from vidcore.task import Task
+from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
+from vidcore_datasets.splits import Split, first_few, split_named
+
+logger = logging.getLogger(__name__)
+
+VIDEO_ENDINGS = frozenset(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split(),
+)
+"""Files with these endings are videos, in capitals too; others are ignored."""
+
+LAYOUT = "expected ROOT/CLASS/VIDEO.mp4, or ROOT/train/CLASS/VIDEO.mp4 with val/ and test/ beside train/"
+
+
+def read_folder(root: str | Path, seed: int = 0) -> Annotations:
+    """Reads ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
+
+    Classes are sorted by name. Videos may lie deeper inside a class's folder; hidden files and folders, and files that
+    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video of its own; 
+    validation may be called ``val``, ``valid`` or ``validation``. Splits that are not there are filled in by
+    :func:`~vidcore_datasets.annotations.complete_splits` and kept in ``root/splits.csv``.
+
+    Args:
+        root: The folder.
+        seed: Of the splits that are drawn.
+
+    Returns:
+        A single-label task and its samples. A sample's id is its path relative to ``root``.
+
+    Raises:
+        UserError: No such folder, no or only one class, a class without video, two folders for one split.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}: {LAYOUT}")
+    folders: dict[Split, Path] = {}
+    for folder in _folders(root):
+        split = split_named(folder.name)
+        if split in folders:
+            raise UserError(f"{root} has both {folders[split].name}/ and {folder.name}/: keep one of them")
+        if split:
+            folders[split] = folder
+    if folders and "train" not in folders and len(folders) == len(_folders(root)):
+        raise UserError(f"{root} has {', '.join(f'{f.name}/' for f in folders.values())} but no train/: {LAYOUT}")
+    if "train" not in folders or not _folders(folders["train"]) or _holds_video(folders["train"]):
+        folders = {"train": root}
+
+    videos = {split: _videos_by_class(folder) for split, folder in folders.items()}
+    empty = [str(folders["train"] / name) for name, files in videos["train"].items() if not files]
+    if empty:
+        endings = " ".join(sorted(VIDEO_ENDINGS))
+        raise UserError(f"class folders without a video ({endings}): {first_few(empty)}; fill or delete them")
+    classes = sorted(set().union(*videos.values()))
+    if not classes:
+        raise UserError(f"{folders['train']} has no class folders: {LAYOUT}")
+    if len(classes) == 1:
+        raise UserError(f"{folders['train']} has only one class folder, {classes[0]!r}; two or more are needed: {LAYOUT}")
+
+    index = {name: number for number, name in enumerate(classes)}
+    given = {
+        split: [
+            Sample(path=str(file), target=index[name], id=file.relative_to(root).as_posix())
+            for name, files in by_class.items()
+            for file in files
+        ]
+        for split, by_class in videos.items()
+    }
+    samples = complete_splits(given, root, root / "splits.csv", seed)
+    annotations = Annotations(Task("single_label", tuple(classes)), samples)
+    warn_of_unseen(annotations, root)
+    return annotations
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _is_video(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_ENDINGS
+
+
+def _holds_video(folder: Path) -> bool:
+    return any(_is_video(entry.name) and entry.is_file() for entry in folder.iterdir())
+
+
+def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
+    videos: dict[str, list[Path]] = {}
+    for class_folder in _folders(folder):
+        files = videos[class_folder.name] = []
+        for parent, folders, names in os.walk(class_folder, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            files.extend(Path(parent, name) for name in sorted(names) if _is_video(name))
+    return videos
+
+
+class Folder(VideoDataModule):
+    """Videos in one folder for each class, see :func:`read_folder`.
+
+    Args:
+        root: ``root/CLASS/VIDEO.mp4``, or ``root/train/CLASS/VIDEO.mp4`` with ``val`` and ``test`` beside ``train``.
+        seed: Of the splits that are drawn where the folder has none. They are kept in ``root/splits.csv`` (in the user's
+            cache if the folder cannot be written to) and stay as they are until that file is deleted.
+        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+    """
+
+    def __init__(self, root: str, seed: int = 0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+        self.seed = seed
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What the folder holds; listed at first use."""
+        return read_folder(self.root, self.seed)
+
+    @property
+    def task(self) -> Task:
+        """Single label; the classes are the folders' names."""
+        return self.annotations.task
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The videos of a split."""
+        return self.annotations.samples.get(split, ())

@@ -1,0 +1,174 @@
+"""Which clips train, validate and test: drawn once, by class, and remembered in a file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import os
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+
+from vidcore.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+HELD_OUT = 0.15
+"""Share of a class's clips that validation and test get, each."""
+
+_NAMES: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a name means (``train``, ``val``, ``valid``, ``validation``, ``test``, in any case), or None."""
+    return _NAMES.get(name.strip().lower())
+
+
+def first_few(items: Sequence[str], limit: int = 5) -> str:
+    """``"a, b, c … (12 in all)"``: the first few of a long list, for messages."""
+    return ", ".join(items) if len(items) <= limit else f"{', '.join(items[:limit])} … ({len(items)} in all)"
+
+
+def split_sizes(count: int, splits: Sequence[Split] = SPLITS) -> dict[Split, int]:
+    """How many of a class's clips each split gets: 15 % and at least one for those held out, the rest for the first.
+
+    With fewer clips than splits, the first splits get one each.
+
+    Example:
+        >>> split_sizes(20), split_sizes(3), split_sizes(2)
+        ({'train': 14, 'val': 3, 'test': 3}, {'train': 1, 'val': 1, 'test': 1}, {'train': 1, 'val': 1, 'test': 0})
+    """
+    if count < len(splits):
+        return {split: int(position < count) for position, split in enumerate(splits)}
+    sizes = {split: max(1, round(count * HELD_OUT)) for split in splits[1:]}
+    return {splits[0]: count - sum(sizes.values()), **sizes}
+
+
+def draw_splits(
+    strata: Mapping[str, str],
+    splits: Sequence[Split] = SPLITS,
+    seed: int = 0,
+    known: Mapping[str, Split] | None = None,
+) -> dict[str, Split]:
+    """Stratified split: each stratum is divided by :func:`split_sizes`.
+
+    The order of the draw is that of a hash of seed and path, so it is the same on any machine and with any order of
+    the listing.
+
+    Args:
+        strata: Path to stratum, as a rule the class.
+        splits: The splits to draw.
+        seed: Another seed draws other splits.
+        known: Paths that have a split already and keep it; new ones go where a stratum lacks most.
+
+    Returns:
+        Path to split, for each path in ``strata``.
+    """
+    drawn = {path: split for path, split in (known or {}).items() if path in strata and split in splits}
+    members: dict[str, list[str]] = defaultdict(list)
+    for path, stratum in strata.items():
+        members[stratum].append(path)
+    for paths in members.values():
+        lacking = Counter(split_sizes(len(paths), splits))
+        lacking.subtract(drawn[path] for path in paths if path in drawn)
+        new = (path for path in paths if path not in drawn)
+        for path in sorted(new, key=lambda path: hashlib.sha256(f"{seed}/{path}".encode()).digest()):
+            drawn[path] = max(splits, key=lambda split: lacking[split])
+            lacking[drawn[path]] -= 1
+    return drawn
+
+
+def remembered_splits(
+    strata: Mapping[str, str], file: Path, splits: Sequence[Split] = SPLITS, seed: int = 0
+) -> dict[str, Split]:
+    """The splits that ``file`` holds; drawn and written there at the first call.
+
+    The file (columns ``path``, ``split``, ``seed``) may be edited or written by hand; ``seed`` may be left out. Where its
+    folder cannot be written to, a file in the user's cache takes its place. Paths that it lacks are drawn and added.
+    Paths that it lists and that are gone stay in it, with a warning.
+
+    Args:
+        strata: Path to stratum, as in :func:`draw_splits`.
+        file: Where the splits are kept.
+        splits: The splits to draw.
+        seed: Used for what is not in the file yet.
+
+    Raises:
+        UserError: The file cannot be understood, or there are too few clips for each split to get one.
+    """
+    cached = _cached(file)
+    found = next((place for place in (file, cached) if place.is_file()), None)
+    known: dict[str, Split] = {}
+    if found:
+        known, seeds = _read(found)
+        gone = sorted(known.keys() - strata.keys())
+        if gone:
+            logger.warning("%s lists files that are not there any more: %s", found, first_few(gone))
+        if seeds - {str(seed)}:
+            drawn_with = ", ".join(sorted(seeds))
+            logger.warning("%s was drawn with seed %s, not %s: delete it to draw again", found, drawn_with, seed)
+    drawn = draw_splits(strata, splits, seed, known)
+    empty = [split for split in splits if split not in drawn.values()]
+    if empty:
+        raise UserError(
+            f"{file.parent}: too few clips to split into {', '.join(splits)} ({len(strata)} clips, nothing left for "
+            f"{' and '.join(empty)}): at least one class needs {len(splits)} clips, or name the splits yourself"
+        )
+    if any(known.get(path) != split for path, split in drawn.items()):
+        rows = {**known, **drawn}
+        try:
+            _write(file if found is None else found, rows, seed)
+            where = found or file
+        except OSError:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            _write(cached, rows, seed)
+            where = cached
+        counts = Counter(drawn.values())
+        sizes = ", ".join(f"{split} {counts[split]}" for split in splits)
+        logger.info("drew splits (%s) with seed %s, kept in %s", sizes, seed, where)
+    return drawn
+
+
+def _cached(file: Path) -> Path:
+    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    return user_cache_path("vidcore") / "splits" / f"{file.resolve().parent.name}-{digest}.csv"
+
+
+def _read(file: Path) -> tuple[dict[str, Split], set[str]]:
+    known: dict[str, Split] = {}
+    seeds = set()
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        if not {"path", "split"} <= set(reader.fieldnames or ()):
+            raise UserError(f"{file}: needs the columns path and split, has {', '.join(reader.fieldnames or ['none'])}")
+        for row in reader:
+            split = split_named(row["split"] or "")
+            if split is None:
+                raise UserError(f"{file}, line {reader.line_num}: split {row['split']!r} is not train, val or test")
+            known[row["path"]] = split
+            if row.get("seed"):
+                seeds.add(row["seed"])
+    return known, seeds
+
+
+def _write(file: Path, rows: Mapping[str, Split], seed: int) -> None:
+    lines: Iterable[tuple[str, str, int]] = ((path, rows[path], seed) for path in sorted(rows))
+    # Renamed into place: processes that start together each see no file or a whole one, and all write the same.
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("path", "split", "seed"))
+            writer.writerows(lines)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise

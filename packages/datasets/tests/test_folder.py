@@ -1,0 +1,128 @@
+"""Class folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vidcore.errors import UserError
+from vidcore_datasets.folder import Folder, read_folder
+
+
+def touch(root: Path, *paths: str) -> Path:
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return root
+
+
+def classes(root: Path, prefix: str = "", **counts: int) -> Path:
+    root.mkdir(exist_ok=True)
+    return touch(root, *(f"{prefix}{name}/{index}.mp4" for name, count in counts.items() for index in range(count)))
+
+
+def ids(root: Path, split: str) -> list[str]:
+    return [sample.id for sample in read_folder(root).samples[split]]
+
+
+def test_class_folders_are_split_by_class_and_stay_so(tmp_path: Path) -> None:
+    classes(tmp_path, wave=20, clap=20, nod=3)
+    annotations = read_folder(tmp_path)
+    assert annotations.task.kind == "single_label" and annotations.task.classes == ("clap", "nod", "wave")
+    counts = {split: Counter(sample.target for sample in samples) for split, samples in annotations.samples.items()}
+    assert counts == {"train": {0: 14, 1: 1, 2: 14}, "val": {0: 3, 1: 1, 2: 3}, "test": {0: 3, 1: 1, 2: 3}}
+    sample = annotations.samples["val"][0]
+    assert Path(sample.path) == tmp_path / sample.id and Path(sample.path).is_file()
+    assert sample.target == annotations.task.classes.index(sample.id.split("/")[0])
+    assert read_folder(tmp_path, seed=3) == annotations
+
+    (tmp_path / "splits.csv").unlink()
+    assert read_folder(tmp_path, seed=3) != annotations
+
+    before = read_folder(tmp_path).samples
+    classes(tmp_path, wave=22, clap=22)
+    after = read_folder(tmp_path).samples
+    assert all(set(before[split]) <= set(after[split]) for split in before)
+    assert sum(map(len, after.values())) == 47
+
+
+def test_split_folders(tmp_path: Path) -> None:
+    classes(tmp_path, "train/", a=3, b=2)
+    classes(tmp_path, "Validation/", a=1, b=1)
+    classes(tmp_path, "test/", b=2)
+    annotations = read_folder(tmp_path)
+    assert annotations.task.classes == ("a", "b")
+    assert [len(annotations.samples[split]) for split in ("train", "val", "test")] == [5, 2, 2]
+    assert ids(tmp_path, "test") == ["test/b/0.mp4", "test/b/1.mp4"]
+    assert not (tmp_path / "splits.csv").exists()
+
+
+def test_no_test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    classes(tmp_path, "train/", a=3, b=2)
+    classes(tmp_path, "valid/", a=1, b=1)
+    samples = read_folder(tmp_path).samples
+    assert samples["test"] == samples["val"] and len(samples["val"]) == 2
+    assert "test uses the 2 validation clips" in caplog.text
+
+
+def test_no_val_folder(tmp_path: Path) -> None:
+    classes(tmp_path, "train/", a=20, b=20)
+    classes(tmp_path, "test/", a=1, b=1)
+    samples = read_folder(tmp_path).samples
+    assert {split: len(part) for split, part in samples.items()} == {"train": 34, "val": 6, "test": 2}
+    assert Counter(sample.target for sample in samples["val"]) == {0: 3, 1: 3}
+    assert (tmp_path / "splits.csv").is_file()
+
+
+def test_only_a_train_folder(tmp_path: Path) -> None:
+    classes(tmp_path, "train/", a=20, b=20)
+    samples = read_folder(tmp_path).samples
+    assert {split: len(part) for split, part in samples.items()} == {"train": 28, "val": 6, "test": 6}
+
+
+def test_what_is_listed_and_what_is_ignored(tmp_path: Path) -> None:
+    classes(tmp_path, "train/", b=1)
+    classes(tmp_path, "val/", a=1, b=1)
+    touch(tmp_path, "train/a/X.MP4", "train/a/deep/er/y.WebM", "train/a/notes.txt", "train/a/._X.mp4", "train/a/.git/z.mp4")
+    touch(tmp_path, "train/.cache/z.mp4", "train/readme.mp4.txt", "labels.csv")
+    assert ids(tmp_path, "train") == ["train/a/X.MP4", "train/a/deep/er/y.WebM", "train/b/0.mp4"]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    classes(tmp_path, bus=3, train=3)
+    assert read_folder(tmp_path).task.classes == ("bus", "train")
+
+
+def test_class_that_is_never_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    classes(tmp_path, "train/", a=1, b=1)
+    classes(tmp_path, "val/", a=1, c=1)
+    assert read_folder(tmp_path).task.classes == ("a", "b", "c")
+    assert "no training clip for the classes c" in caplog.text
+
+
+def test_errors(tmp_path: Path) -> None:
+    def message(root: Path) -> str:
+        with pytest.raises(UserError) as error:
+            read_folder(root)
+        assert str(root) in str(error.value)
+        return str(error.value)
+
+    assert "does not exist: expected ROOT/CLASS/VIDEO.mp4" in message(tmp_path / "nowhere")
+    assert "is not a folder" in message(touch(tmp_path, "file") / "file")
+    assert "has no class folders: expected" in message(touch(tmp_path / "flat", "a.mp4"))
+    assert "only one class folder, 'a'" in message(classes(tmp_path / "one", a=5))
+    assert "without a video (.3gp" in message(touch(classes(tmp_path / "empty", a=3), "b/frame.jpg"))
+    assert "no train/" in message(classes(tmp_path / "val_only", "val/", a=3, b=3))
+    both = classes(classes(tmp_path / "both", "val/", a=1), "valid/", a=1)
+    assert "both val/ and valid/" in message(both)
+    assert "too few clips" in message(classes(tmp_path / "few", a=1, b=1))
+
+
+def test_data_module(tmp_path: Path) -> None:
+    data = Folder(str(classes(tmp_path, a=3, b=3)), seed=1, batch_size=2)
+    assert data.task == read_folder(tmp_path).task
+    assert [len(data.samples(split)) for split in ("train", "val", "test", "predict")] == [2, 2, 2, 0]
+    assert Folder(str(tmp_path / "nowhere")), "nothing is read before it is asked for"

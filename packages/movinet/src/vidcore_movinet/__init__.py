@@ -1,0 +1,10 @@
+"""MoViNet: mobile video networks (Kondratyuk et al., CVPR 2021, arXiv:2103.11511)."""
+
+from vidcore_movinet.module import MoViNetModule
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import VARIANTS, Variant
+from vidcore_movinet.weights import load_tensorflow_variables
+
+PLUGIN_API = 1
+
+__all__ = ["PLUGIN_API", "VARIANTS", "MoViNet", "MoViNetModule", "Variant", "load_tensorflow_variables"]

@@ -1,0 +1,167 @@
+"""Building blocks and network against direct computation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidcore.errors import UserError
+from vidcore_movinet.layers import Bottleneck, SameConv3d, SamePool, squeeze_width
+from vidcore_movinet.network import MoViNet
+
+
+def randomise(net: nn.Module) -> nn.Module:
+    """A fresh network hides its residual branches behind zeros and normalises with 0 and 1: this one does not."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.uniform_(module.scale, 0.3, 0.7)
+        elif isinstance(module, nn.BatchNorm3d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.8, 1.2)
+            nn.init.normal_(module.bias, std=0.1)
+    return net
+
+
+@pytest.fixture(scope="module")
+def a0() -> nn.Module:
+    return randomise(MoViNet("a0", num_classes=7)).eval()
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3), (5, 3, 3), (1, 5, 5)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(4, 7, 7), (3, 8, 9), (1, 6, 6), (2, 1, 2)])
+def test_same_convolution(kernel: tuple[int, int, int], stride: int, size: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    conv = SameConv3d(2, 4, kernel, (1, stride, stride), groups=2, bias=False)
+    x = torch.randn(2, 2, *size)
+    out = [math.ceil(n / s) for n, s in zip(size, (1, stride, stride), strict=True)]
+    # TensorFlow documents: pad_along = max((out - 1) * stride + kernel - in, 0), the odd zero at the end.
+    total = [max((o - 1) * s + k - n, 0) for o, s, k, n in zip(out, (1, stride, stride), kernel, size, strict=True)]
+    padded = F.pad(x, [p for t in reversed(total) for p in (t // 2, t - t // 2)])
+    expected = F.conv3d(padded, conv.weight, stride=(1, stride, stride), groups=2)
+    assert list(expected.shape[2:]) == out
+    torch.testing.assert_close(conv(x), expected)
+
+
+@pytest.mark.parametrize("height", range(1, 10))
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 7])
+def test_pool_counts_real_pixels_only(height: int, width: int) -> None:
+    x = torch.randn(1, 2, 2, height, width, generator=torch.Generator().manual_seed(0))
+
+    def windows(n: int) -> list[slice]:
+        begin = max(3 - (n % 2 or 2), 0) // 2
+        return [slice(max(2 * i - begin, 0), min(2 * i - begin + 3, n)) for i in range(math.ceil(n / 2))]
+
+    expected = [[x[..., rows, columns].mean((3, 4)) for columns in windows(width)] for rows in windows(height)]
+    torch.testing.assert_close(SamePool()(x), torch.stack([torch.stack(row, -1) for row in expected], -2))
+
+
+@pytest.mark.parametrize(("expand", "width"), [(16, 8), (24, 8), (40, 16), (112, 32), (184, 48), (344, 88), (896, 224)])
+def test_squeeze_width(expand: int, width: int) -> None:
+    assert squeeze_width(expand) == width
+
+
+def test_bottleneck_by_hand() -> None:
+    layer = randomise(Bottleneck(4, 16, 6, (3, 3, 3), stride=2)).eval()
+    x = torch.randn(2, 4, 3, 5, 7)
+
+    def norm(y: Tensor, bn: nn.Module) -> Tensor:
+        shape = (1, -1, 1, 1, 1)
+        y = (y - bn.running_mean.view(shape)) / torch.sqrt(bn.running_var.view(shape) + 1e-3)
+        return y * bn.weight.view(shape) + bn.bias.view(shape)
+
+    def pointwise(y: Tensor, weight: Tensor) -> Tensor:
+        return torch.einsum("bcthw,oc->bothw", y, weight.flatten(1))
+
+    y = F.silu(norm(pointwise(x, layer.expansion.conv.weight), layer.expansion.bn))
+    y = F.conv3d(y, layer.feature.conv.weight, stride=(1, 2, 2), padding=1, groups=16)  # both sizes are odd
+    y = F.silu(norm(y, layer.feature.bn))
+    gate = layer.se.expand(F.silu(layer.se.reduce(y.flatten(2).mean(2)))).sigmoid()
+    y = norm(pointwise(y * gate[:, :, None, None, None], layer.projection.conv.weight), layer.projection.bn)
+    skip = norm(pointwise(SamePool()(x), layer.skip.project.conv.weight), layer.skip.project.bn)
+    torch.testing.assert_close(layer(x), skip + layer.scale * y)
+
+
+def test_kinds_of_skip() -> None:
+    with torch.device("meta"):
+        layers = MoViNet("a3").layers
+    assert set(layers.b0_l0.skip._modules) == {"pool", "project"}  # strided, though the width stays
+    assert set(layers.b0_l1.skip._modules) == set()
+    assert set(layers.b3_l0.skip._modules) == {"project"}  # wider, not strided
+
+
+def test_stochastic_depth_rises_linearly_and_drops_samples() -> None:
+    net = randomise(MoViNet("a0", stochastic_depth=0.3))
+    rates = [layer.drop.p for layer in net.layers]
+    assert rates == pytest.approx([0.3 * (i + 1) / 15 for i in range(15)])
+    layer = randomise(Bottleneck(4, 16, 4, (1, 3, 3), drop=0.5)).train()
+    x = torch.rand(4, 4, 2, 4, 4).repeat(16, 1, 1, 1, 1)
+    residual = layer(x) - x
+    kept = residual.flatten(1).abs().sum(1) > 0
+    assert 10 < kept.sum() < 54
+    layer.drop.p = 0.0
+    torch.testing.assert_close(residual[kept], 2 * (layer(x) - x)[kept])
+
+
+def test_initial_weights() -> None:
+    torch.manual_seed(0)
+    net = MoViNet("a0", bn_momentum=0.07)
+    assert all(layer.scale == 0 for layer in net.layers)
+    for weight, fan_in in ((net.layers.b4_l0.feature.conv.weight, 45), (net.layers.b4_l0.expansion.conv.weight, 56)):
+        std = math.sqrt(2 / fan_in)
+        assert weight.detach().std() == pytest.approx(std, rel=0.05)
+        assert weight.abs().max() < 2 * std / 0.8796 + 1e-6
+    assert net.classifier.weight.detach().std() == pytest.approx(0.01, rel=0.02)
+    assert not net.classifier.bias.any() and not net.dense.bias.any()
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm3d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.07)}
+
+
+def test_dropout_is_the_variants_unless_given() -> None:
+    with torch.device("meta"):
+        assert MoViNet("a0").dropout.p == 0.2
+        assert MoViNet("a1").dropout.p == 0.5
+        assert MoViNet("a1", dropout=0.0).dropout.p == 0.0
+
+
+@pytest.mark.parametrize("size", [(1, 32, 32), (3, 35, 37), (2, 172, 96), (5, 17, 90), (1, 1, 1)])
+def test_any_size(a0: nn.Module, size: tuple[int, int, int]) -> None:
+    shapes = []
+    handle = a0.layers.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape)))
+    with torch.no_grad():
+        logits = a0(torch.rand(2, 3, *size))
+    handle.remove()
+    assert logits.shape == (2, 7)
+    assert torch.isfinite(logits).all()
+    assert shapes == [(2, 104, size[0], math.ceil(size[1] / 32), math.ceil(size[2] / 32))]
+
+
+def test_rows_do_not_mix(a0: nn.Module) -> None:
+    clips = torch.rand(3, 3, 4, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(a0(clips), torch.cat([a0(clip[None]) for clip in clips]), rtol=1e-4, atol=1e-5)
+
+
+def test_time_reversal_matters(a0: nn.Module) -> None:
+    clips = torch.rand(1, 3, 6, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert (a0(clips) - a0(clips.flip(2))).abs().max() > 1e-5
+
+
+def test_gradients_reach_all() -> None:
+    net = randomise(MoViNet("a0", num_classes=5)).train()
+    F.cross_entropy(net(torch.rand(2, 3, 5, 40, 40)), torch.tensor([0, 4])).backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 32, 32), (1, 4, 3, 32, 32), (1, 1, 4, 32, 32)])
+def test_wrong_shapes_are_named(a0: nn.Module, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
+        a0(torch.rand(shape))

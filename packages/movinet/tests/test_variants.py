@@ -1,0 +1,59 @@
+"""The tables against published and independently counted figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidcore.errors import UserError
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import VARIANTS, Block, find_variant
+
+# Counted on another implementation: 1e9 MACs of the native clip in convolutions, values of running statistics, layers.
+COUNTED = {
+    "a0": (2.631, 14_272, 15),
+    "a1": (5.866, 27_616, 24),
+    "a2": (11.558, 31_360, 26),
+    "a3": (55.593, 45_744, 33),
+    "a4": (103.339, 73_264, 47),
+    "a5": (276.334, 112_832, 59),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parameters_with_600_classes(name: str) -> None:
+    with torch.device("meta"):
+        net = MoViNet(name)
+    assert sum(p.numel() for p in net.parameters()) == VARIANTS[name].params
+
+
+@pytest.mark.parametrize(("name", "counted"), COUNTED.items())
+def test_counts(name: str, counted: tuple[float, int, int]) -> None:
+    gmacs, statistics, depth = counted
+    variant = find_variant(name)
+    with torch.device("meta"):
+        net = MoViNet(name).eval()
+        clip = torch.empty(1, 3, variant.frames, variant.size, variant.size)
+        with FlopCounterMode(display=False) as counter:
+            net(clip)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, rel=1e-3)
+    assert sum(b.numel() for key, b in net.named_buffers() if "running" in key) == statistics
+    assert len(net.layers) == depth
+
+
+@pytest.mark.parametrize(("name", "fps"), [("a0", 5), ("a1", 5), ("a2", 5), ("a3", 12.5), ("a4", 25 / 3), ("a5", 12.5)])
+def test_clip_rates(name: str, fps: float) -> None:
+    assert find_variant(name).fps == pytest.approx(fps)
+
+
+def test_unknown_variant_names_the_known() -> None:
+    with pytest.raises(UserError, match=r"'a6' is not one of .*a0.*a5"):
+        find_variant("a6")
+    with pytest.raises(UserError, match=r"'a6' is not one of .*a0.*a5"):
+        MoViNet("a6")
+
+
+def test_a_block_needs_a_kernel_for_each_layer() -> None:
+    with pytest.raises(ValueError, match="2 expand widths, but 1 kernels"):
+        Block(8, (16, 16), ((1, 3, 3),))
