@@ -151,7 +151,7 @@ def test_circles(motion: str, sense: int) -> None:
 def test_sound_and_picture_share_the_telling() -> None:
     options = DigitOptions("sound", num_frames=40, fps=10, segments=5)
     kinds: Counter[str] = Counter()
-    for index in range(60):
+    for index in range(40):
         clip = draw_clip(options, "train", index)
         assert clip.audio is not None and clip.audio.shape == (4 * AUDIO_RATE,) and np.abs(clip.audio).max() <= 1
         kinds["mixed" if len(set(clip.telling)) == 2 else clip.telling[0]] += 1
@@ -162,14 +162,14 @@ def test_sound_and_picture_share_the_telling() -> None:
             heard = [np.argmax(np.abs(np.fft.rfft(half))) * AUDIO_RATE / 6400 for half in (part[:6400], part[6400:])]
             right = np.allclose(heard, _MOTIFS[clip.label], rtol=0.02)
             assert right == (telling == "sound")
-    assert min(kinds["picture"], kinds["sound"], kinds["mixed"]) >= 10
+    assert min(kinds["picture"], kinds["sound"], kinds["mixed"]) >= 8
 
 
 def test_pictures_that_do_not_tell_are_alike_for_all_classes() -> None:
     """Which class it is changes nothing but the glyph: a meaningless one does not give it away."""
     inks = []
     for index in range(200):
-        clip = draw_clip(DigitOptions("sound", clutter=0.0), "train", index)
+        clip = draw_clip(DigitOptions("sound", clutter=0.0, num_frames=4), "train", index)
         if set(clip.telling) == {"sound"}:
             inks.append((clip.label, np.prod(clip.boxes[0, 2:] - clip.boxes[0, :2])))
     assert len({label for label, _ in inks}) == 10

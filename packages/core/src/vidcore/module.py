@@ -319,7 +319,7 @@ class VideoModule(LightningModule):
                         strict=True,
                     )
                 ]
-            row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 6)
+            row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 9)
             row["ms"] = round(1000 * seconds[0] * len(of_video) / len(ids), 3)
             row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}
             rows.append(row)

@@ -1,21 +1,29 @@
 """Data sets for vidcore, one file each: annotations to samples."""
 
-from vidcore_datasets.annotations import Annotations
-from vidcore_datasets.csv import Csv, read_csv
-from vidcore_datasets.folder import Folder, read_folder
-from vidcore_datasets.moving_digits import MovingDigits, make_moving_digits, read_moving_digits
-from vidcore_datasets.render_digits import DigitClip, DigitOptions, draw_clip
+from __future__ import annotations
 
-__all__ = [
-    "Annotations",
-    "Csv",
-    "DigitClip",
-    "DigitOptions",
-    "Folder",
-    "MovingDigits",
-    "draw_clip",
-    "make_moving_digits",
-    "read_csv",
-    "read_folder",
-    "read_moving_digits",
-]
+import importlib
+from typing import Any
+
+# By name, so that drawing a clip does not import Lightning.
+_PUBLIC = {
+    "Annotations": "annotations",
+    "Csv": "csv",
+    "DigitClip": "render_digits",
+    "DigitOptions": "render_digits",
+    "Folder": "folder",
+    "MovingDigits": "moving_digits",
+    "draw_clip": "render_digits",
+    "make_moving_digits": "make_digits",
+    "read_csv": "csv",
+    "read_folder": "folder",
+    "read_moving_digits": "moving_digits",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"vidcore_datasets.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

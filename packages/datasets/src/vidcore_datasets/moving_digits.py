@@ -3,119 +3,25 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
-import logging
-import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from filelock import FileLock
-from platformdirs import user_cache_path
-from rich.console import Console
-from rich.progress import track
 
 from vidcore.datamodule import Sample, VideoDataModule
 from vidcore.errors import UserError
 from vidcore.task import Task
-from vidcore.video.encode import write_video
 from vidcore.video.transforms import Augment
 from vidcore_datasets.annotations import Annotations
-from vidcore_datasets.render_digits import AUDIO_RATE, VERSION, Decides, DigitClip, DigitOptions, draw_clip
-
-logger = logging.getLogger(__name__)
-
-_MARKER = "options.json"
-"""Written last; a folder without it is not complete."""
-
-
-def make_moving_digits(
-    options: DigitOptions, counts: dict[str, int], root: str | Path | None = None, progress: bool = True
-) -> Path:
-    """Renders the data set, unless it is there already, and returns its folder.
-
-    The folder holds ``SPLIT/INDEX.mp4`` and the annotations: ``labels.csv`` (path, label, label_id, split, glyph, motion;
-    the ``csv`` data set can read it), ``boxes.csv`` (path, frame, x1, y1, x2, y2, label, blurred, hidden) and, where sound
-    decides, ``segments.csv`` (path, segment, start, end, telling). Its name has a digest of options, counts and version of
-    the drawing, so that each choice has its own. Processes that come at once wait for the one that renders. What an
-    interrupted one left is deleted by the next.
-
-    Args:
-        options: What the clips look like.
-        counts: Clips by split.
-        root: Where data sets are kept; the user's cache if not given.
-        progress: Whether to show a progress bar, on stderr.
-    """
-    description = {"version": VERSION, "counts": counts, **asdict(options)}
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
-    root = Path(root) if root else user_cache_path("vidcore") / "moving_digits"
-    folder = root / f"{options.decides}-{options.frame_size}px-{digest}"
-    if (folder / _MARKER).is_file():
-        return folder
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"{folder.name}.lock"):
-        if (folder / _MARKER).is_file():
-            return folder
-        unfinished = root / f"{folder.name}.unfinished"
-        for remains in (unfinished, folder):
-            if remains.exists():
-                logger.info("deleting the incomplete %s", remains)
-                shutil.rmtree(remains)
-        _render(options, counts, unfinished, progress)
-        (unfinished / _MARKER).write_text(json.dumps(description, indent=2) + "\n")
-        unfinished.rename(folder)
-    return folder
-
-
-def _render(options: DigitOptions, counts: dict[str, int], folder: Path, progress: bool) -> None:
-    clips = [(split, index) for split, count in counts.items() for index in range(count)]
-    folder.mkdir()
-    for split in counts:
-        (folder / split).mkdir()
-    labels, boxes, segments = ([] for _ in range(3))
-    console = Console(stderr=True)
-    title = f"Rendering {len(clips)} clips to {folder.parent}"
-    for split, index in track(clips, title, console=console, disable=not progress):
-        clip = draw_clip(options, split, index)
-        path = f"{split}/{index:05d}.mp4"
-        video = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous()
-        audio = None if clip.audio is None else torch.from_numpy(clip.audio)
-        write_video(folder / path, video, options.fps, audio=audio, audio_rate=AUDIO_RATE)
-        labels.append((path, options.classes[clip.label], clip.label, split, clip.glyph, clip.motion))
-        boxes.extend(_box_rows(path, clip, options))
-        segments.extend(_segment_rows(path, clip, options))
-    _write(folder / "labels.csv", "path,label,label_id,split,glyph,motion", labels)
-    _write(folder / "boxes.csv", "path,frame,x1,y1,x2,y2,label,blurred,hidden", boxes)
-    if options.decides == "sound":
-        _write(folder / "segments.csv", "path,segment,start,end,telling", segments)
-
-
-def _box_rows(path: str, clip: DigitClip, options: DigitOptions) -> Iterator[tuple]:
-    label = options.classes[clip.label]
-    for frame, (box, blurred, hidden) in enumerate(zip(clip.boxes, clip.blurred, clip.hidden, strict=True)):
-        yield (path, frame, *(int(edge) for edge in box), label, int(blurred), int(hidden))
-
-
-def _segment_rows(path: str, clip: DigitClip, options: DigitOptions) -> Iterator[tuple]:
-    seconds = options.num_frames / options.fps / options.segments
-    for segment, telling in enumerate(clip.telling):
-        yield path, segment, round(segment * seconds, 4), round((segment + 1) * seconds, 4), telling
-
-
-def _write(file: Path, header: str, rows: Sequence[tuple]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header.split(","))
-        writer.writerows(rows)
+from vidcore_datasets.make_digits import make_moving_digits
+from vidcore_datasets.render_digits import Decides, DigitOptions
+from vidcore_datasets.splits import SPLITS
 
 
 def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bool = False) -> Annotations:
-    """Reads the annotations that :func:`make_moving_digits` wrote.
+    """Reads the annotations that :func:`~vidcore_datasets.make_digits.make_moving_digits` wrote.
 
     Args:
         folder: What it returned.
@@ -139,11 +45,13 @@ def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bo
                 table = np.array(boxes[path], dtype=np.int64)
                 target = {"boxes": table[:, :4].astype(np.float32), "frames": table[:, 4], "labels": table[:, 5]}
             samples[row["split"]].append(Sample(str(folder / path), target, id=path))
-    return Annotations(Task("detection" if detection else "single_label", tuple(classes)), samples)
+    task = Task("detection" if detection else "single_label", tuple(classes))
+    return Annotations(task, {split: tuple(samples[split]) for split in SPLITS})
 
 
 class MovingDigits(VideoDataModule):
-    """Digits that move over clutter, rendered once into a cache, see :func:`make_moving_digits`.
+    """Digits that move over clutter, rendered once into a cache, see
+    :func:`~vidcore_datasets.make_digits.make_moving_digits`.
 
     Args:
         decides: What decides the class: ``glyph`` (which of ten digits), ``motion`` (how it moves, one of ten ways), or

@@ -24,14 +24,15 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class SameConv3d(nn.Conv3d):
     """A 3D convolution with TensorFlow's "same" padding, whatever the size of its input."""
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W) -> (B, C', T, ceil(H / stride), ceil(W / stride))
+    def forward(self, x: Tensor) -> Tensor:
+        """From (B, C, T, H, W) to (B, C', T', H', W'), each size divided by its stride and rounded up."""
         pads = [same_padding(*axis) for axis in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)]
         # Zeros that both ends have are left to the convolution: padding a copy costs time and memory.
         extra = [zeros for begin, end in reversed(pads) for zeros in (0, end - begin)]
         if any(extra):
             x = F.pad(x, extra)
         weight = self.weight
-        if x.device.type == "cpu":  # there depthwise training is about twice as fast with the channels last
+        if x.device.type == "cpu":  # training there is about twice as fast with the channels last
             x = x.contiguous(memory_format=torch.channels_last_3d)
             weight = weight.contiguous(memory_format=torch.channels_last_3d)
         padding = [begin for begin, _ in pads]
@@ -39,9 +40,10 @@ class SameConv3d(nn.Conv3d):
 
 
 class SamePool(nn.Module):
-    """Average of 3×3 pixels with spatial stride 2 and TensorFlow's "same" padding; zeros of the padding do not count."""
+    """Average of 3×3 pixels, spatial stride 2, TensorFlow's "same" padding; the padding's zeros do not count."""
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W) -> (B, C, T, ceil(H / 2), ceil(W / 2))
+    def forward(self, x: Tensor) -> Tensor:
+        """From (B, C, T, H, W) to (B, C, T, H / 2, W / 2), rounded up."""
         # An odd size needs padding at both ends, an even one at the end only, which `ceil_mode` gives. PyTorch wants
         # windows no larger than the input: fewer than three pixels are one window.
         size = x.shape[3:]
@@ -68,6 +70,7 @@ class ConvNorm(nn.Module):
         self.activation = activation() if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """From (B, C, T, H, W) to (B, C', T', H', W')."""
         return self.activation(self.bn(self.conv(x)))
 
 
@@ -87,7 +90,8 @@ class SqueezeExcite(nn.Module):
         self.reduce = nn.Linear(channels, width)
         self.expand = nn.Linear(width, channels)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W)
+    def forward(self, x: Tensor) -> Tensor:
+        """From (B, C, T, H, W) to the same."""
         return x * self.gate(x.mean((2, 3, 4)))[:, :, None, None, None]
 
     def gate(self, context: Tensor) -> Tensor:
@@ -126,6 +130,7 @@ class Bottleneck(nn.Module):
             skip["project"] = ConvNorm(in_channels, out_channels, activation=None)
         self.skip = nn.Sequential(skip)
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, T, H, W) -> (B, C', T, ceil(H / stride), ceil(W / stride))
+    def forward(self, x: Tensor) -> Tensor:
+        """From (B, C, T, H, W) to (B, C', T, H / stride, W / stride), rounded up."""
         residual = self.projection(self.se(self.feature(self.expansion(x))))
         return self.skip(x) + self.drop(self.scale * residual)

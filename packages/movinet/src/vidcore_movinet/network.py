@@ -68,7 +68,7 @@ class MoViNet(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws new weights: He's truncated normal; N(0, 0.01²) for the classifier; 0 for biases and residual scales."""
+        """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and residual scales."""
         for module in self.modules():
             if isinstance(module, (nn.Conv3d, nn.Linear)):
                 # Cutting at two standard deviations narrows the normal to 0.8796 of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from vidcore.module import VideoModule
 
 def run(command: str, argv: list[str], chosen: dict[str, str]) -> None:
     """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them."""
+    # The frames are normalised by the model on purpose, so that any data loader will do.
+    warnings.filterwarnings("ignore", message=r".*overridden `on_after_batch_transfer` in `LightningModule`.*")
     recipe = names.recipe(chosen)
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
@@ -72,6 +75,10 @@ class VidCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: VidParser) -> None:  # type: ignore[override]
         """Links the data's task to the model."""
         parser.link_arguments("data", "model.init_args.task", compute_fn=_task, apply_on="instantiate")
+
+    def parse_arguments(self, parser: VidParser, args: Any) -> None:  # type: ignore[override]
+        """Parses what :func:`run` was given, never ``sys.argv``, which processes of a distributed run start from."""
+        self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint's config was put below the arguments, where Lightning would put it above."""

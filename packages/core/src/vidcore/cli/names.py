@@ -6,6 +6,7 @@ Nothing here imports torch, so a wrong name is answered at once.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,9 +36,22 @@ def class_path(option: str, name: str) -> str:
 
 
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
-    """A copy of the arguments with the names after ``--model`` and ``--data`` in full."""
+    """A copy of the arguments with the names after ``--model`` and ``--data`` in full, in an order that always works.
+
+    Config files come first, so that they lie below all arguments, and a name comes before its own options: jsonargparse
+    takes ``--data folder --data.root clips``, but not ``--data.root clips --data folder``.
+    """
     forms = {f"--{option}{form}": option for option in GROUPS for form in _NAMING}
-    expanded = list(arguments)
+    command = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[:1]))
+    expanded = command + _first(arguments[len(command) :], ("-c", "--config"))
+    for option in GROUPS:
+        named = [index for index, argument in enumerate(expanded) if argument.partition("=")[0] == f"--{option}"]
+        nested = [index for index, argument in enumerate(expanded) if argument.startswith(f"--{option}.")]
+        if named and nested and named[-1] > nested[0]:
+            length = 1 if "=" in expanded[named[-1]] else 2
+            naming = expanded[named[-1] : named[-1] + length]
+            del expanded[named[-1] : named[-1] + length]
+            expanded[nested[0] : nested[0]] = naming
     for index, argument in enumerate(expanded):
         key, equals, value = argument.partition("=")
         if key not in forms:
@@ -47,6 +61,19 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
         elif index + 1 < len(expanded) and not expanded[index + 1].startswith("-"):
             expanded[index + 1] = class_path(forms[key], expanded[index + 1])
     return expanded
+
+
+def _first(arguments: Sequence[str], options: tuple[str, ...]) -> list[str]:
+    """The arguments with these options, and their values, moved to the front."""
+    first: list[str] = []
+    rest: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument in options:
+            first += [argument, *itertools.islice(given, 1)]
+        else:
+            (first if argument.partition("=")[0] in options else rest).append(argument)
+    return first + rest
 
 
 def expand_config(config: Any) -> Any:

@@ -18,8 +18,14 @@ class VidParser(LightningArgumentParser):
         """See jsonargparse; ``args`` are left as they are."""
         return super().parse_args(None if args is None else names.expand_arguments(args), *rest, **kwargs)
 
-    def parse_string(self, cfg_str: str, *rest: Any, **kwargs: Any) -> Any:
+    def parse_string(self, *args: Any, **kwargs: Any) -> Any:
         """See jsonargparse; config files pass through here as well."""
-        config = yaml.safe_load(cfg_str)
-        expanded = names.expand_config(config)
-        return super().parse_string(cfg_str if expanded == config else yaml.safe_dump(expanded), *rest, **kwargs)
+        # The text is called cfg_str before jsonargparse 4.50 and content after.
+        kwargs = {key: _expanded(value) if key in ("content", "cfg_str") else value for key, value in kwargs.items()}
+        return super().parse_string(*map(_expanded, args[:1]), *args[1:], **kwargs)
+
+
+def _expanded(text: str) -> str:
+    config = yaml.safe_load(text)
+    expanded = names.expand_config(config)
+    return text if expanded == config else yaml.safe_dump(expanded)

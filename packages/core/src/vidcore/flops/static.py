@@ -11,14 +11,17 @@ from math import prod
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import conv_flop_jit
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from vidcore.errors import UserError
 from vidcore.flops.handles import COUNTED, ELEMENTWISE, MEMORY, Formula, argument
+
+with warnings.catch_warnings():  # fvcore scripts some losses, which torch deprecates
+    warnings.simplefilter("ignore")
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import conv_flop_jit
 
 
 class UncountedOpError(UserError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Protocol
 
 from torch import Tensor
@@ -65,7 +64,7 @@ class Decoder(Protocol):
         ...
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 def open_video(path: str | os.PathLike[str], backend: str = "pyav") -> Decoder:

@@ -69,7 +69,8 @@ def _encode(
     size: tuple[int, ...] | None = None
     for number, frame in enumerate(frames):
         if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[0] != 3 or size not in (None, frame.shape):
-            raise ValueError(f"frame {number} is {frame.dtype} {tuple(frame.shape)}, not uint8 {tuple(size or (3, -1, -1))}")
+            wanted = f"(3, {size[1]}, {size[2]})" if size else "(3, H, W)"
+            raise ValueError(f"frame {number} is {frame.dtype} {tuple(frame.shape)}, not uint8 {wanted}")
         size = tuple(frame.shape)
         picture = frame.permute(1, 2, 0).cpu().numpy()
         height, width = picture.shape[:2]
@@ -92,7 +93,9 @@ def _encode(
     container.mux(video.encode(None))
 
 
-def _encode_sound(container: av.container.OutputContainer, stream: av.AudioStream, wave: np.ndarray, start: int, stop: int) -> None:
+def _encode_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, wave: np.ndarray, start: int, stop: int
+) -> None:
     if stop <= start:
         return
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None, start:stop]), format="fltp", layout="mono")

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from types import TracebackType
+from typing import NamedTuple, cast
 
 import av
 import numpy as np
@@ -40,6 +40,14 @@ AV_ERRORS = (av.FFmpegError, OSError, ValueError)
 def clock_zero(container: InputContainer) -> float:
     """Seconds at which playback starts; a negative start is a codec's pre-roll, which is not played."""
     return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+class _Packet(NamedTuple):
+    pts: int
+    dts: int
+    key: bool
+    discard: bool
+    size: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class PyavDecoder:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels as shown; the first access decodes a frame, which alone tells the rotation."""
+        """Height and width in pixels as shown. The first access decodes a frame, which alone tells the rotation."""
         if self._shape is None:
             self._read([0])
         assert self._shape is not None
@@ -160,7 +168,7 @@ class PyavDecoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _open(self) -> None:
@@ -181,34 +189,34 @@ class PyavDecoder:
 
     def _read_index(self) -> _Index | None:
         """Index the packets; None where their timestamps do not name the frames for sure."""
-        packets = [
-            (p.pts, p.dts, p.is_keyframe, p.is_discard, p.is_corrupt, p.size)
-            for p in self._container.demux(self._stream)
-            if p.size
-        ]
-        codec = self._stream.codec_context
-        pts = [p[0] for p in packets if not p[3]]
-        if not pts or None in pts or len(set(pts)) < len(pts) or any(p[0] is None or p[1] is None for p in packets):
-            return None
-        shown = sorted(pts)
+        packets = []
+        for p in self._container.demux(self._stream):
+            if not p.size:
+                continue
+            if p.pts is None or p.dts is None or p.is_corrupt:
+                return None
+            packets.append(_Packet(p.pts, p.dts, p.is_keyframe, p.is_discard, p.size))
+        pts = [p.pts for p in packets if not p.discard]
+        shown = sorted(set(pts))
         formats = set(self._container.format.name.split(","))
+        codec = self._stream.codec_context
         if (
-            not packets[0][2]
-            or packets[0][0] > shown[0]  # pictures that lead the first key frame may be dropped
-            or any(p[4] for p in packets)
-            or any(p[3] and shown[0] <= p[0] <= shown[-1] for p in packets)
+            not shown
+            or len(shown) < len(pts)
+            or not packets[0].key
+            or packets[0].pts > shown[0]  # pictures that lead the first key frame may be dropped
+            or any(p.discard and shown[0] <= p.pts <= shown[-1] for p in packets)
             or codec.field_order > 1  # fields may come in packets of their own
-            or codec.name.startswith("vp8") or codec.name == "libvpx"  # has packets that show nothing
-            or (codec.name == "mpeg4" and min(p[5] for p in packets) < _EMPTY_MPEG4)
+            or codec.name in ("vp8", "libvpx")  # has packets that show nothing
+            or (codec.name == "mpeg4" and min(p.size for p in packets) < _EMPTY_MPEG4)
             or ("avi" in formats and pts != shown)  # AVI stores no timestamps: those of B-frames are guesses
         ):
             return None
-        keys = [_Key(bisect_left(shown, p[0]), p[0], p[1]) for p in packets if p[2]]
-        latest = list(accumulate((p[0] if p[2] else shown[0] for p in packets), max))
-        open_gops = any(p[0] < key for p, key in zip(packets, latest, strict=True) if not p[3])
-        if not formats & _SEEKABLE:
-            keys = []
-        return _Index(shown, sorted(keys, key=lambda key: key.pts), counted=False, open_gops=open_gops)
+        keys = [_Key(bisect_left(shown, p.pts), p.pts, p.dts) for p in packets if p.key]
+        latest = accumulate((p.pts if p.key else shown[0] for p in packets), max)
+        open_gops = any(p.pts < key for p, key in zip(packets, latest, strict=True) if not p.discard)
+        keys.sort(key=operator.attrgetter("pts"))
+        return _Index(shown, keys if formats & _SEEKABLE else [], counted=False, open_gops=open_gops)
 
     def _count(self) -> _Index:
         """Decode all once, without keeping anything, up to the first damage."""
@@ -267,10 +275,6 @@ class PyavDecoder:
         self._next = -1  # in case of an error
         try:
             for number, frame in self._decoded:
-                # Intra refresh: a packet from which the picture recovers step by step is marked as a key frame too.
-                gradual = number == start and frame.pict_type in _PREDICTED
-                if key and start > 0 and (gradual or frame.is_corrupt):
-                    raise _NotThereError("a frame depends on others that a seek jumped over")
                 if number == wanted:
                     self._next = wanted + 1
                     return frame
@@ -290,10 +294,21 @@ class PyavDecoder:
         if self._index.counted:
             self._decoded = enumerate(frames)
         else:
-            numbers = {pts: number for number, pts in enumerate(self._index.pts)}
-            # A frame that no packet announced sorts after all: _fetch sees that something is wrong.
-            self._decoded = ((numbers.get(frame.pts, len(numbers)), frame) for frame in frames)
+            self._decoded = self._numbered(frames, key.frame if key else 0)
         self._next = key.frame if key else 0
+
+    def _numbered(self, frames: Iterator[av.VideoFrame], start: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        numbers = {pts: number for number, pts in enumerate(self._index.pts)}
+        landed = start == 0
+        for frame in frames:
+            # A frame that no packet announced sorts after all: _fetch sees that something is wrong.
+            number = -1 if frame.pts is None else numbers.get(frame.pts, len(numbers))
+            if not landed and number >= start:
+                # With intra refresh, packets from which the picture only recovers step by step count as key frames.
+                if number > start or frame.pict_type in _PREDICTED or frame.is_corrupt:
+                    raise _NotThereError("a frame depends on others that a seek jumped over")
+                landed = True
+            yield number, frame
 
     def _seek(self, key: _Key) -> Iterator[av.Packet] | None:
         # Containers index by one or the other; the packet met first tells whether it was the right one.
@@ -329,8 +344,8 @@ class PyavDecoder:
             graph.link_nodes(source, scale, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
             self._graph, self._graph_of = graph, of
         self._graph.push(frame)
-        plane = self._graph.pull().planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        plane = cast(av.VideoFrame, self._graph.pull()).planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return rows[:height, : width * 3].reshape(height, width, 3)
 
 
