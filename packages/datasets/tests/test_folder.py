@@ -86,8 +86,8 @@ def test_only_a_train_folder(tmp_path: Path) -> None:
 def test_what_is_listed_and_what_is_ignored(tmp_path: Path) -> None:
     classes(tmp_path, "train/", b=1)
     classes(tmp_path, "val/", a=1, b=1)
-    touch(tmp_path, "train/a/X.MP4", "train/a/deep/er/y.WebM", "train/a/notes.txt", "train/a/._X.mp4", "train/a/.git/z.mp4")
-    touch(tmp_path, "train/.cache/z.mp4", "train/readme.mp4.txt", "labels.csv")
+    touch(tmp_path, "train/a/X.MP4", "train/a/deep/er/y.WebM", "train/a/notes.txt", "train/a/._X.mp4")
+    touch(tmp_path, "train/a/.git/z.mp4", "train/.cache/z.mp4", "train/readme.mp4.txt", "labels.csv")
     assert ids(tmp_path, "train") == ["train/a/X.MP4", "train/a/deep/er/y.WebM", "train/b/0.mp4"]
 
 

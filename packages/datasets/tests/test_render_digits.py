@@ -86,7 +86,7 @@ def test_boxes_are_tight() -> None:
     first, last = clip.frames[0].astype(int), clip.frames[-1].astype(int)
     ys, xs = np.nonzero(np.abs(first - last).max(axis=2))
     together = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-    # Where start and end differ is the union of both boxes, as they do not overlap. A sixteenth of a pixel may round off.
+    # They do not overlap, so where they differ is the union of both boxes. A sixteenth of a pixel may round off.
     assert clip.boxes[0, 2] <= clip.boxes[-1, 0]
     union = [*clip.boxes[[0, -1], :2].min(axis=0), *clip.boxes[[0, -1], 2:].max(axis=0)]
     assert np.abs(np.array(together) - union).max() <= 1
@@ -162,7 +162,7 @@ def test_sound_and_picture_share_the_telling() -> None:
             heard = [np.argmax(np.abs(np.fft.rfft(half))) * AUDIO_RATE / 6400 for half in (part[:6400], part[6400:])]
             right = np.allclose(heard, _MOTIFS[clip.label], rtol=0.02)
             assert right == (telling == "sound")
-    assert min(kinds["picture"], kinds["sound"], kinds["mixed"]) >= 8
+    assert min(kinds["picture"], kinds["sound"], kinds["mixed"]) >= 5
 
 
 def test_pictures_that_do_not_tell_are_alike_for_all_classes() -> None:

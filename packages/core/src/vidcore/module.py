@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
@@ -31,6 +32,9 @@ from vidcore.metrics import ClassificationMetrics, DetectionMetrics, scores_of
 from vidcore.optim import Optim, Stage
 from vidcore.task import Task
 from vidcore.weights import read_weights
+
+# One value to jsonargparse, not a group of options: the command line never spells a task out.
+set_parsing_settings(subclasses_enabled=[Task])
 
 TOP = 5
 """How many classes a prediction names."""
@@ -171,6 +175,14 @@ class VideoModule(LightningModule):
         self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
         kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
         rank_zero_info(f"weights from {path}{kept}")
+
+    def on_fit_start(self) -> None:
+        """Says what is about to train."""
+        million, spec = sum(parameter.numel() for parameter in self.parameters()) / 1e6, self.clip_spec
+        rank_zero_info(
+            f"{type(self).__name__}: {million:.2f} M parameters, {sum(self.costs().values()) / 1e9:.4g} GMACs a clip of "
+            f"{spec.num_frames} × {spec.size}², {self.task.num_classes} classes"
+        )
 
     def configure_callbacks(self) -> list[Callback]:
         """The moving average of the weights, where :attr:`optim` asks for it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+PLUGIN_API = 1
+
 # By name, so that drawing a clip does not import Lightning.
 _PUBLIC = {
     "Annotations": "annotations",
@@ -20,7 +22,7 @@ _PUBLIC = {
     "read_moving_digits": "moving_digits",
 }
 
-__all__ = sorted(_PUBLIC)
+__all__ = ["PLUGIN_API", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

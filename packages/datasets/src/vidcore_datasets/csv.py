@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from vidcore.datamodule import Sample, VideoDataModule
 from vidcore.errors import UserError
@@ -30,10 +31,10 @@ def read_csv(
     """Reads a CSV file (UTF-8, commas, a header) with a line for each clip.
 
     Columns: ``path``; the label, several joined by ``;``; optionally ``start`` and ``end`` in seconds, the split
-    (``train``, ``val``, ``valid``, ``validation`` or ``test``), and ``label_id``. Others are ignored. Classes are in the
-    order of ``label_id`` where it goes with the labels one to one, else sorted. Splits that are not there are filled in by
-    :func:`~vidcore_datasets.annotations.complete_splits` and kept beside the file, as ``NAME.splits.csv``. No video is
-    looked at, see :func:`require_files`.
+    (``train``, ``val``, ``valid``, ``validation`` or ``test``), and ``label_id``. Others are ignored. Classes are in
+    the order of ``label_id`` where it goes with the labels one to one, else sorted. Splits that are not there are
+    filled in by :func:`~vidcore_datasets.annotations.complete_splits` and kept beside the file, as
+    ``NAME.splits.csv``. No video is looked at, see :func:`require_files`.
 
     Args:
         path: The CSV file.
@@ -45,8 +46,8 @@ def read_csv(
         seed: Of the splits that are drawn.
 
     Returns:
-        The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id is
-        its path as the file has it, with ``#START-END`` added where it is a part of a video.
+        The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id
+        is its path as the file has it, with ``#START-END`` added where it is a part of a video.
 
     Raises:
         UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
@@ -145,12 +146,12 @@ def _rows(path: Path, required: set[str]) -> list[_Row]:
             reader.fieldnames = header
             lacking = sorted(required - set(header))
             if lacking:
-                raise UserError(
-                    f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {', '.join(map(repr, header))}"
-                )
+                there = ", ".join(map(repr, header))
+                raise UserError(f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {there}")
             for cells in reader:
                 if None in cells or None in cells.values():
-                    raise UserError(f"{path}, line {reader.line_num}: the header has {len(header)} columns, this line not")
+                    width = f"the header has {len(header)} columns, this line not"
+                    raise UserError(f"{path}, line {reader.line_num}: {width}")
                 rows.append(_Row(path, reader.line_num, cells))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.reader.line_num}: not valid CSV ({error})") from error
@@ -191,7 +192,7 @@ class Csv(VideoDataModule):
         label_column: str = "label",
         multi_label: bool = False,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path = path

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from vidcore.datamodule import Sample, VideoDataModule
 from vidcore.errors import UserError
@@ -17,7 +18,24 @@ from vidcore_datasets.splits import Split, first_few, split_named
 logger = logging.getLogger(__name__)
 
 VIDEO_ENDINGS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split(),
+    f".{ending}"
+    for ending in (
+        "3gp",
+        "avi",
+        "flv",
+        "m2ts",
+        "m4v",
+        "mkv",
+        "mov",
+        "mp4",
+        "mpeg",
+        "mpg",
+        "mts",
+        "ogv",
+        "ts",
+        "webm",
+        "wmv",
+    )
 )
 """Files with these endings are videos, in capitals too; others are ignored."""
 
@@ -28,7 +46,7 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
     """Reads ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
 
     Classes are sorted by name. Videos may lie deeper inside a class's folder; hidden files and folders, and files that
-    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video of its own; 
+    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video of its own;
     validation may be called ``val``, ``valid`` or ``validation``. Splits that are not there are filled in by
     :func:`~vidcore_datasets.annotations.complete_splits` and kept in ``root/splits.csv``.
 
@@ -66,7 +84,8 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
     if not classes:
         raise UserError(f"{folders['train']} has no class folders: {LAYOUT}")
     if len(classes) == 1:
-        raise UserError(f"{folders['train']} has only one class folder, {classes[0]!r}; two or more are needed: {LAYOUT}")
+        only = f"has only one class folder, {classes[0]!r}; two or more are needed"
+        raise UserError(f"{folders['train']} {only}: {LAYOUT}")
 
     index = {name: number for number, name in enumerate(classes)}
     given = {
@@ -110,12 +129,12 @@ class Folder(VideoDataModule):
 
     Args:
         root: ``root/CLASS/VIDEO.mp4``, or ``root/train/CLASS/VIDEO.mp4`` with ``val`` and ``test`` beside ``train``.
-        seed: Of the splits that are drawn where the folder has none. They are kept in ``root/splits.csv`` (in the user's
-            cache if the folder cannot be written to) and stay as they are until that file is deleted.
+        seed: Of the splits that are drawn where the folder has none. They are kept in ``root/splits.csv`` (in the
+            user's cache if the folder cannot be written to) and stay as they are until that file is deleted.
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
-    def __init__(self, root: str, seed: int = 0, **kwargs) -> None:
+    def __init__(self, root: str, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = root
         self.seed = seed

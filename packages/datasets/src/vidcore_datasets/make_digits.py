@@ -31,11 +31,11 @@ def make_moving_digits(
 ) -> Path:
     """Renders the data set, unless it is there already, and returns its folder.
 
-    The folder holds ``SPLIT/INDEX.mp4`` and the annotations: ``labels.csv`` (path, label, label_id, split, glyph, motion;
-    the ``csv`` data set can read it), ``boxes.csv`` (path, frame, x1, y1, x2, y2, label, blurred, hidden) and, where sound
-    decides, ``segments.csv`` (path, segment, start, end, telling). Its name has a digest of options, counts and version of
-    the drawing, so that each choice has its own. Processes that come at once wait for the one that renders. What an
-    interrupted one left is deleted by the next.
+    The folder holds ``SPLIT/INDEX.mp4`` and the annotations: ``labels.csv`` (path, label, label_id, split, glyph,
+    motion; the ``csv`` data set can read it), ``boxes.csv`` (path, frame, x1, y1, x2, y2, label, blurred, hidden) and,
+    where sound decides, ``segments.csv`` (path, segment, start, end in seconds, telling: ``picture`` or ``sound``). Its
+    name has a digest of options, counts and version of the drawing, so that each choice has its own. Processes that
+    come at once wait for the one that renders. What an interrupted one left is deleted by the next.
 
     Args:
         options: What the clips look like.

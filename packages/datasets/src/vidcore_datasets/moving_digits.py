@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bo
     Args:
         folder: What it returned.
         classes: The names of the classes, in index order.
-        detection: Whether targets are boxes: a mapping with ``boxes`` (N, 4) float32 in pixels, ``labels`` (N,) int64 and
-            ``frames`` (N,) int64. Otherwise they are class indices.
+        detection: Whether targets are boxes: a mapping with ``boxes`` (N, 4) float32 in pixels, ``labels`` (N,) int64
+            and ``frames`` (N,) int64. Otherwise they are class indices.
     """
     folder = Path(folder)
     boxes: dict[str, list[list[int]]] = defaultdict(list)
@@ -50,8 +51,9 @@ def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bo
 
 
 class MovingDigits(VideoDataModule):
-    """Digits that move over clutter, rendered once into a cache, see
-    :func:`~vidcore_datasets.make_digits.make_moving_digits`.
+    """Digits that move over clutter, rendered once into a cache.
+
+    The files are those of :func:`~vidcore_datasets.make_digits.make_moving_digits`.
 
     Args:
         decides: What decides the class: ``glyph`` (which of ten digits), ``motion`` (how it moves, one of ten ways), or
@@ -72,7 +74,8 @@ class MovingDigits(VideoDataModule):
         num_test: Clips to test.
         seed: Another seed draws other clips.
         root: Where rendered data sets are kept; the user's cache if not given.
-        augment: The random transforms of training; a digit or a motion that is flipped is another one, and a narrow crop loses it, so the default does neither.
+        augment: The random transforms of training; the default neither mirrors, which makes another digit or motion, nor crops
+            narrowly, which loses it.
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
 
     Raises:
@@ -98,7 +101,7 @@ class MovingDigits(VideoDataModule):
         seed: int = 0,
         root: str | None = None,
         augment: Augment = Augment(scale=(0.8, 1.0), hflip=0.0),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(augment=augment, **kwargs)
         if detection and decides != "glyph":

@@ -1,7 +1,7 @@
-"""Draws the clips of moving digits: glyphs that move over clutter, with known boxes, in numbers that any machine repeats.
+"""Draws the clips of moving digits: glyphs that move over clutter, with known boxes.
 
-Everything that is random comes from Python's Mersenne Twister, seeded with text, whose ``random()`` is documented to stay
-as it is; pixels are made with integers only. So a clip is the same wherever it is drawn.
+Everything random about a frame comes from Python's Mersenne Twister, seeded with text, whose ``random()`` is documented
+to stay as it is; pixels are made with integers only. So a clip is the same wherever it is drawn.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ class DigitOptions:
 
     Args:
         decides: What decides the class: ``glyph`` (which of ten digits), ``motion`` (how it moves, one of ten ways), or
-            ``sound`` (which digit; in some segments the picture shows it amid noise, in the others the sound names it by
-            two notes while the picture shows a meaningless glyph).
+            ``sound`` (which digit; in some segments the picture shows it amid noise, in the others the sound names it
+            by two notes while the picture shows a meaningless glyph).
         frame_size: Height and width of the frame, in pixels, even.
         glyph_size: Height of the glyph in pixels, before it is varied by a sixth.
         num_frames: Frames a clip.
         fps: Frames a second.
-        blur: Share of the frames, in [0, 1], in which the glyph is smeared along its motion until it can hardly be read.
+        blur: Share of the frames, in [0, 1], in which the glyph is smeared along its motion, hardly to be read.
         occlusion: Share of the frames, in [0, 1], one stretch, in which a bar covers three fifths of the glyph.
         clutter: Share of the frame, in [0, 1], that is strewn with scraps of glyph-like strokes.
         off_centre: Keep the glyph in one quarter of the frame, another in each clip.
@@ -115,7 +115,7 @@ class DigitOptions:
         if not 7 <= self.glyph_size <= largest:
             raise UserError(
                 f"moving_digits: glyph_size={self.glyph_size} must be between 7 and {largest} for a frame of "
-                f"{self.frame_size}{' with off_centre' if self.off_centre else ''}, to be readable and to have room to move"
+                f"{self.frame_size}{' with off_centre' if self.off_centre else ''}, to be readable and have room to move"
             )
 
     @property
@@ -133,8 +133,8 @@ class DigitClip:
         label: The class.
         glyph: Which digit it shows.
         motion: Which way of ``MOTIONS`` it moves.
-        boxes: (T, 4) float x1, y1, x2, y2: the pixels that the glyph touches in each frame, its smear included, and what is
-            hidden too.
+        boxes: (T, 4) float32 x1, y1, x2, y2 in pixels: what the glyph touches in each frame, its smear and its hidden
+            part included.
         blurred: (T,) bool.
         hidden: (T,) bool: whether a bar covers most of the glyph.
         telling: For ``sound``, in each segment, ``picture`` or ``sound``: where the class can be told; otherwise
@@ -170,7 +170,7 @@ def draw_clip(options: DigitOptions, split: str, index: int) -> DigitClip:
     height = round(options.glyph_size * _SUPER * _between(shape, 5 / 6, 7 / 6))
     slant = _between(shape, -0.2, 0.2)
     mask = _shape(_BITMAPS[glyph], height, slant)
-    meaningless = _shape(np.array([[shape.random() < 0.5 for _ in range(_COLUMNS)] for _ in range(_ROWS)]), height, slant)
+    meaningless = _shape(_random_bitmap(shape), height, slant)
     segment_of = np.arange(count) * options.segments // count
     masks = [mask if telling[segment] == "picture" else meaningless for segment in segment_of]
 
@@ -208,6 +208,10 @@ def _integer(rng: Random, below: int) -> int:
     return int(rng.random() * below)
 
 
+def _random_bitmap(rng: Random) -> np.ndarray:
+    return np.array([[rng.random() < 0.5 for _ in range(_COLUMNS)] for _ in range(_ROWS)])
+
+
 def _shape(bitmap: np.ndarray, height: int, slant: float) -> np.ndarray:
     """The bitmap, enlarged to ``height`` and slanted; bool, in quarters of a pixel, cut to its ink."""
     width = height * _COLUMNS // _ROWS
@@ -240,9 +244,7 @@ def place(motion: str, time: float, phase: float) -> tuple[float, float]:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
-def _path(
-    options: DigitOptions, motion: str, shape: tuple[int, ...], rng: Random
-) -> tuple[np.ndarray, np.ndarray]:
+def _path(options: DigitOptions, motion: str, shape: tuple[int, ...], rng: Random) -> tuple[np.ndarray, np.ndarray]:
     """Top left corners of the glyph (T, 2), x and y in quarters of a pixel, and the unit direction of motion (T, 2)."""
     size = options.frame_size * _SUPER
     room = size // 2 if options.off_centre else size
@@ -277,7 +279,7 @@ def _scattered(rng: Random, count: int, share: float) -> np.ndarray:
 
 
 def _telling(options: DigitOptions, rng: Random) -> tuple[str, ...]:
-    """A third of the clips tell by picture alone, a third by sound alone, a third by one or the other in each segment."""
+    """A third of the clips tell by picture alone, a third by sound alone, a third by either in each segment."""
     kind = _integer(rng, 3)
     each = [rng.random() < 0.5 for _ in range(options.segments)]
     if options.decides != "sound" or kind == 0:
@@ -312,7 +314,7 @@ def _strew(background: np.ndarray, options: DigitOptions, rng: Random) -> None:
     size = options.frame_size
     side = options.glyph_size * 3 // 7
     for _ in range(round(options.clutter * size * size / (side * side))):
-        scrap = np.array([[rng.random() < 0.5 for _ in range(_COLUMNS)] for _ in range(_ROWS)])
+        scrap = _random_bitmap(rng)
         scrap[:, 3:] = scrap[3:] = False
         scrap[1, 1] = True
         mask = _shape(scrap, options.glyph_size * _SUPER, _between(rng, -0.2, 0.2))
@@ -324,10 +326,10 @@ def _strew(background: np.ndarray, options: DigitOptions, rng: Random) -> None:
 
 
 def _stamp(mask: np.ndarray, x: int, y: int, size: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The part of a frame that a mask at ``x``, ``y`` (in quarters) touches, and how many 16ths of each pixel it fills."""
+    """Where in a frame a mask at ``x``, ``y`` (in quarters) is, and how many 16ths of each pixel there it fills."""
     left, top = x // _SUPER, y // _SUPER
     dx, dy = x - left * _SUPER, y - top * _SUPER
-    height, width = ((extent + offset + _SUPER - 1) // _SUPER for extent, offset in zip(mask.shape, (dy, dx), strict=True))
+    height, width = -(-(mask.shape[0] + dy) // _SUPER), -(-(mask.shape[1] + dx) // _SUPER)
     fine = np.zeros((height * _SUPER, width * _SUPER), dtype=np.int32)
     fine[dy : dy + mask.shape[0], dx : dx + mask.shape[1]] = mask
     parts = fine.reshape(height, _SUPER, width, _SUPER).sum(axis=(1, 3))

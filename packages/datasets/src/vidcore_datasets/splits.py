@@ -90,9 +90,9 @@ def remembered_splits(
 ) -> dict[str, Split]:
     """The splits that ``file`` holds; drawn and written there at the first call.
 
-    The file (columns ``path``, ``split``, ``seed``) may be edited or written by hand; ``seed`` may be left out. Where its
-    folder cannot be written to, a file in the user's cache takes its place. Paths that it lacks are drawn and added.
-    Paths that it lists and that are gone stay in it, with a warning.
+    The file (columns ``path``, ``split``, ``seed``) may be edited or written by hand; ``seed`` may be left out. Where
+    its folder cannot be written to, a file in the user's cache takes its place. Paths that it lacks are drawn and
+    added. Paths that it lists and that are gone stay in it, with a warning.
 
     Args:
         strata: Path to stratum, as in :func:`draw_splits`.
@@ -124,8 +124,8 @@ def remembered_splits(
     if any(known.get(path) != split for path, split in drawn.items()):
         rows = {**known, **drawn}
         try:
-            _write(file if found is None else found, rows, seed)
             where = found or file
+            _write(where, rows, seed)
         except OSError:
             cached.parent.mkdir(parents=True, exist_ok=True)
             _write(cached, rows, seed)

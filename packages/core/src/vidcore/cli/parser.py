@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from vidcore.cli import names
+from vidcore.cli import UsageError, names
 
 
 class VidParser(LightningArgumentParser):
@@ -17,6 +18,16 @@ class VidParser(LightningArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         """See jsonargparse; ``args`` are left as they are."""
         return super().parse_args(None if args is None else names.expand_arguments(args), *rest, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]
+        """Ends with the message alone: the usage of a whole trainer would push it off the screen."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        unknown = re.search(r'Parser key "(\w+)".*Option \'([^\']+)\' is not accepted', message, re.DOTALL)
+        if unknown:
+            group, option = unknown.groups()
+            message = f"the chosen {group} has no option {option}; --{group}.help NAME lists those it has"
+        raise UsageError(message) from ex
 
     def parse_string(self, *args: Any, **kwargs: Any) -> Any:
         """See jsonargparse; config files pass through here as well."""

@@ -52,5 +52,6 @@ def trainer_defaults(chosen: dict[str, str]) -> dict[str, Any]:
     """What the trainer does unless told otherwise: log to ``runs/MODEL_DATA/version_N``."""
     name = "_".join(installed_as(chosen[option]) for option in names.GROUPS if option in chosen) or "run"
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": name}}
-    return {"logger": logger, "max_epochs": 30}
+    # Lightning's summary counts FLOPs in its own way and shows 0 for most models; the model says its own.
+    return {"logger": logger, "max_epochs": 30, "enable_model_summary": False, "log_every_n_steps": 10}
 

@@ -38,15 +38,29 @@ class Decoder(Protocol):
     """
 
     @property
-    def backend(self) -> str: ...  # noqa: D102
+    def backend(self) -> str:
+        """Who decodes."""
+        ...
+
     @property
-    def num_frames(self) -> int: ...  # noqa: D102
+    def num_frames(self) -> int:
+        """Number of frames."""
+        ...
+
     @property
-    def fps(self) -> float: ...  # noqa: D102
+    def fps(self) -> float:
+        """Average frame rate in Hz."""
+        ...
+
     @property
-    def times(self) -> Tensor: ...  # noqa: D102
+    def times(self) -> Tensor:
+        """Seconds at which each frame is shown."""
+        ...
+
     @property
-    def size(self) -> tuple[int, int]: ...  # noqa: D102
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels as shown."""
+        ...
 
     def frames(self, indices: Sequence[int]) -> Tensor:
         """Decode the frames at ``indices``, in any order, repeats allowed; no others are kept.

@@ -19,6 +19,7 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import PictureType
 from torch import Tensor
 from typing_extensions import Self
@@ -32,7 +33,6 @@ _NEAR = 8
 # A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
 _EMPTY_MPEG4 = 10
 _PREDICTED = (PictureType.P, PictureType.B)
-_ATTACHED_PICTURE = 0x400
 # Everything that PyAV raises on bad data; FFmpegError covers its subclasses that are also OSError or ValueError.
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
 
@@ -176,7 +176,7 @@ class PyavDecoder:
             self._container = av.open(self.path)
         except AV_ERRORS as error:
             raise VideoError(self.path, _reason(error)) from error
-        streams = [s for s in self._container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             self._container.close()
             raise VideoError(self.path, "has no video stream")
@@ -206,7 +206,7 @@ class PyavDecoder:
             or not packets[0].key
             or packets[0].pts > shown[0]  # pictures that lead the first key frame may be dropped
             or any(p.discard and shown[0] <= p.pts <= shown[-1] for p in packets)
-            or codec.field_order > 1  # fields may come in packets of their own
+            or getattr(codec, "field_order", 0) > 1  # fields may come in packets of their own (PyAV tells since 18.1)
             or codec.name in ("vp8", "libvpx")  # has packets that show nothing
             or (codec.name == "mpeg4" and min(p.size for p in packets) < _EMPTY_MPEG4)
             or ("avi" in formats and pts != shown)  # AVI stores no timestamps: those of B-frames are guesses
