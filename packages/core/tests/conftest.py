@@ -8,6 +8,12 @@ import pytest
 from vidcore import plugins
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """What Lightning writes by default must not land in the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
 class FakePlugins:
     """Writes installed distributions with entry points into a folder on the path."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 Modality = Literal["rgb", "rgbdiff", "flow", "audio"]
 
@@ -68,3 +68,19 @@ class ClipSpec:
     def resize(self) -> int:
         """The short side in pixels to which evaluation resizes before the centre crop."""
         return self.short_side or self.size
+
+
+class ClipFields(TypedDict, total=False):
+    """Fields of a :class:`ClipSpec` to replace, typed for the command line: ``--model.clip.frames 8``.
+
+    A stride replaces a rate, so that there is no need to unset ``fps``.
+    """
+
+    segments: int
+    frames: int
+    stride: int
+    fps: float
+    size: int
+    short_side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric
 
 from vidcore.batch import Batch, Output
-from vidcore.clip import ClipSpec
+from vidcore.clip import ClipFields, ClipSpec
 from vidcore.errors import UserError
 from vidcore.flops import VideoCost, count_macs, macs_per_row
 from vidcore.hparams import make_plain
@@ -67,7 +67,7 @@ class VideoModule(LightningModule):
         task: Task | Mapping[str, Any],
         clip_spec: ClipSpec,
         *,
-        clip: dict[str, Any] | None = None,
+        clip: ClipFields | None = None,
         optim: Optim = Optim(),
         label_smoothing: float = 0.0,
         weights: str | None = None,
@@ -375,6 +375,8 @@ def _replaced(spec: ClipSpec, changes: Mapping[str, Any]) -> ClipSpec:
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise UserError(f"clip has no field {', '.join(unknown)}; it has {', '.join(known)}")
+    if "stride" in changes:
+        changes = {"fps": None, **changes}
     if "size" in changes and "short_side" not in changes and spec.short_side:
         # Keep the margin that the method leaves around the crop.
         changes = {**changes, "short_side": round(changes["size"] * spec.short_side / spec.size)}

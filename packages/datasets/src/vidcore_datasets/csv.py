@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import math
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -87,7 +86,7 @@ def read_csv(
         if split is None:
             raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
-        given[split].append(Sample(os.path.join(root, row.get("path")), target, id=name, start=start, end=end))
+        given[split].append(Sample(str(root / row.get("path")), target, id=name, start=start, end=end))
 
     samples = complete_splits(given, root, path.with_name(f"{path.stem}.splits.csv"), seed)
     annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)
@@ -101,7 +100,7 @@ def require_files(samples: Sequence[Sample], where: str | Path) -> None:
     Raises:
         UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
     """
-    missing = sorted({sample.path for sample in samples if not os.path.isfile(sample.path)})
+    missing = sorted({sample.path for sample in samples if not Path(sample.path).is_file()})
     if missing:
         raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
 

@@ -18,24 +18,7 @@ from vidcore_datasets.splits import Split, first_few, split_named
 logger = logging.getLogger(__name__)
 
 VIDEO_ENDINGS = frozenset(
-    f".{ending}"
-    for ending in (
-        "3gp",
-        "avi",
-        "flv",
-        "m2ts",
-        "m4v",
-        "mkv",
-        "mov",
-        "mp4",
-        "mpeg",
-        "mpg",
-        "mts",
-        "ogv",
-        "ts",
-        "webm",
-        "wmv",
-    )
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 )
 """Files with these endings are videos, in capitals too; others are ignored."""
 
@@ -46,7 +29,7 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
     """Reads ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
 
     Classes are sorted by name. Videos may lie deeper inside a class's folder; hidden files and folders, and files that
-    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video of its own;
+    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video itself;
     validation may be called ``val``, ``valid`` or ``validation``. Splits that are not there are filled in by
     :func:`~vidcore_datasets.annotations.complete_splits` and kept in ``root/splits.csv``.
 
@@ -107,7 +90,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_video(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_ENDINGS
+    return not name.startswith(".") and Path(name).suffix.lower() in VIDEO_ENDINGS
 
 
 def _holds_video(folder: Path) -> bool:

@@ -74,8 +74,8 @@ class MovingDigits(VideoDataModule):
         num_test: Clips to test.
         seed: Another seed draws other clips.
         root: Where rendered data sets are kept; the user's cache if not given.
-        augment: The random transforms of training; the default neither mirrors, which makes another digit or motion, nor crops
-            narrowly, which loses it.
+        augment: The random transforms of training; the default neither mirrors, which makes another digit or motion,
+            nor crops narrowly, which loses it.
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
 
     Raises:

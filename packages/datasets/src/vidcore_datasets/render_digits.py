@@ -115,7 +115,7 @@ class DigitOptions:
         if not 7 <= self.glyph_size <= largest:
             raise UserError(
                 f"moving_digits: glyph_size={self.glyph_size} must be between 7 and {largest} for a frame of "
-                f"{self.frame_size}{' with off_centre' if self.off_centre else ''}, to be readable and have room to move"
+                f"{self.frame_size}{' with off_centre' if self.off_centre else ''}, to be readable and to move"
             )
 
     @property
@@ -157,7 +157,7 @@ def draw_clip(options: DigitOptions, split: str, index: int) -> DigitClip:
     """Draws clip ``index`` of ``split``. Its class is ``index % 10``, so any ten in a row are balanced."""
     # A stream for each part, so that an option changes nothing but what it is about.
     streams = {
-        part: Random(f"moving_digits/{VERSION}/{options.seed}/{split}/{index}/{part}")
+        part: Random(f"moving_digits/{VERSION}/{options.seed}/{split}/{index}/{part}")  # noqa: S311
         for part in ("content", "shape", "path", "colour", "clutter", "blur", "occlusion", "sound")
     }
     size, count = options.frame_size, options.num_frames

@@ -167,8 +167,8 @@ def _write(file: Path, rows: Mapping[str, Split], seed: int) -> None:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("path", "split", "seed"))
             writer.writerows(lines)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, file)
+        Path(temporary).chmod(0o644)  # mkstemp makes it private
+        Path(temporary).replace(file)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise

@@ -23,11 +23,7 @@ class VidParser(LightningArgumentParser):
         """Ends with the message alone: the usage of a whole trainer would push it off the screen."""
         if not self.exit_on_error:
             super().error(message, ex)
-        unknown = re.search(r'Parser key "(\w+)".*Option \'([^\']+)\' is not accepted', message, re.DOTALL)
-        if unknown:
-            group, option = unknown.groups()
-            message = f"the chosen {group} has no option {option}; --{group}.help NAME lists those it has"
-        raise UsageError(message) from ex
+        raise UsageError(shortened(message)) from ex
 
     def parse_string(self, *args: Any, **kwargs: Any) -> Any:
         """See jsonargparse; config files pass through here as well."""
@@ -40,3 +36,25 @@ def _expanded(text: str) -> str:
     config = yaml.safe_load(text)
     expanded = names.expand_config(config)
     return text if expanded == config else yaml.safe_dump(expanded)
+
+
+_FRAME = re.compile(
+    r"Parser key|Does not validate|Subtypes:|Errors:|Problem with given|Given value|Expected a path but|"
+    r"Expected a <class 'NoneType'>|$"
+)
+
+
+def shortened(message: str) -> str:
+    """What jsonargparse says of a value, less its account of all the types that it tried."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    reasons = [line for line in lines if not _FRAME.match(line)]
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    if not keys or not reasons:
+        return message
+    group = keys[0].partition(".")[0]
+    hint = f"; --{group}.help NAME lists the options" if group in names.GROUPS else ""
+    given = re.search(r"Given value: (?:NestedArg\(key='(.*?)', val=(.*)\)|(.*))", message)
+    nested, value, plain = given.groups() if given else (None, None, None)
+    if nested and nested != keys[-1] and "not accepted" not in message:
+        keys.append(nested)
+    return f"--{'.'.join(keys)}: {'; '.join(dict.fromkeys(reasons))} (given {value or plain}){hint}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 
@@ -58,13 +59,15 @@ def _encode(
     crf: int,
 ) -> None:
     rate = Fraction(fps).limit_denominator(1001)
-    video = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+    # x264's macroblock tree makes different files of equal frames.
+    video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "mbtree": "0"})
     video.pix_fmt = "yuv420p"
     video.codec_context.thread_count = 1
     sound = None
     if audio is not None:
         sound = container.add_stream("aac", rate=audio_rate, layout="mono")
         wave = audio.detach().to("cpu", torch.float32).clamp(-1, 1).numpy()
+    converter = VideoReformatter()
     written = 0
     size: tuple[int, ...] | None = None
     for number, frame in enumerate(frames):
@@ -74,10 +77,12 @@ def _encode(
         size = tuple(frame.shape)
         picture = frame.permute(1, 2, 0).cpu().numpy()
         height, width = picture.shape[:2]
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if height % 2 or width % 2:
+            picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if number == 0:
             video.height, video.width = picture.shape[:2]
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(format="yuv420p")
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        image = converter.reformat(image, format="yuv420p", threads=1)
         image.pts, image.time_base = number, 1 / rate
         container.mux(video.encode(image))
         if sound is not None:

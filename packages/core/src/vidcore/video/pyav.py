@@ -263,7 +263,9 @@ class PyavDecoder:
             for place in places[number]:
                 out[place] = torch.from_numpy(picture)
         assert out is not None and self._shape is not None
-        return torch.rot90(out, self._shape[2], (1, 2)).permute(0, 3, 1, 2)
+        if turns := self._shape[2]:  # rot90 copies even where there is nothing to turn
+            out = torch.rot90(out, turns, (1, 2))
+        return out.permute(0, 3, 1, 2)
 
     def _fetch(self, wanted: int) -> av.VideoFrame:
         """Decode up to frame ``wanted``."""

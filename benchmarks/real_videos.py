@@ -1,0 +1,106 @@
+"""MoViNet-A0 from scratch on small sets of real videos: top-1 with chance and split, mean and deviation over seeds.
+
+    python benchmarks/real_videos.py egogestar=FOLDER tennis7=FOLDER --runs DIR [--jobs 2]
+
+FOLDER holds the set's `labels.csv`. A run's accuracy is that of its last epoch, not of the best: the sets have no test
+split, and the best epoch on the evaluated clips would flatter. A run that is already in DIR is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+# By set: the columns with a split, and the options.
+SETS = {
+    "egogestar": (
+        ("split",),
+        ["--model.clip.segments", "16", "--data.augment.hflip", "0", "--trainer.max_epochs", "60"],
+    ),
+    "tennis7": (
+        ("split", "split_easy"),
+        ["--model.clip.segments", "8", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "30"],
+    ),
+}
+COMMON = [
+    "--model", "movinet", "--model.clip.frames", "1", "--model.clip.stride", "1", "--model.clip.size", "64",
+    "--model.clip.short_side", "72", "--data", "csv", "--data.batch_size", "8", "--data.num_workers", "1",
+    "--data.augment.scale", "[0.5, 1.0]", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
+    "--trainer.num_sanity_val_steps", "0",
+]  # fmt: skip
+
+
+def vid(*arguments: str, log: Path) -> None:
+    """Runs `vid` on one thread, its output in a file."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("w") as file:
+        subprocess.run(
+            [sys.executable, "-m", "vidcore.cli", *arguments], check=True, stdout=file, stderr=file, env=environment
+        )
+
+
+def run(name: str, folder: str, split: str, seed: int, runs: Path) -> dict[str, float]:
+    """One training and its test; the test's metrics, and the minutes of the training."""
+    place = runs / f"{name}-{split}-{seed}"
+    place.mkdir(parents=True, exist_ok=True)
+    minutes = place / "minutes.txt"
+    if not minutes.exists():
+        start = time.perf_counter()
+        vid(
+            "fit", *COMMON, *SETS[name][1], "--data.path", f"{folder}/labels.csv", "--data.split_column", split,
+            "--seed_everything", str(seed), "--trainer.logger.save_dir", str(place), "--trainer.logger.name", "fit",
+            log=place / "fit.log",
+        )  # fmt: skip
+        checkpoint = place / "fit" / "version_0" / "checkpoints" / "last.ckpt"
+        vid(
+            "test", "--ckpt_path", str(checkpoint), "--trainer.accelerator", "cpu", "--trainer.logger.save_dir",
+            str(place), "--trainer.logger.name", "test", log=place / "test.log",
+        )  # fmt: skip
+        minutes.write_text(str((time.perf_counter() - start) / 60))
+    with (place / "test" / "version_0" / "metrics.csv").open() as file:
+        result = {key: float(value) for key, value in next(csv.DictReader(file)).items()}
+    return {**result, "minutes": float(minutes.read_text())}
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER", help=f"NAME of {', '.join(SETS)}")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    lines = ["| set | split | classes | chance | clips in test | top-1 | GMACs | minutes a run |", "|" + " --- |" * 8]
+    for given in arguments.sets:
+        name, _, folder = given.partition("=")
+        for split in SETS[name][0]:
+            with ThreadPoolExecutor(arguments.jobs) as pool:
+                seeds = range(arguments.seeds)
+                results = list(pool.map(lambda seed: run(name, folder, split, seed, arguments.runs), seeds))  # noqa: B023
+            with (Path(folder) / "labels.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            classes = len({row["label"] for row in rows})
+            tested = sum(row[split] in ("val", "test") for row in rows)
+            top1 = [100 * result["test/top1"] for result in results]
+            lines.append(
+                f"| {name} | {split} | {classes} | {100 / classes:.1f} % | {tested} "
+                f"| {statistics.mean(top1):.1f} ± {statistics.stdev(top1):.1f} % "
+                f"({', '.join(f'{value:.1f}' for value in top1)}) | {results[0]['test/gmacs']:.3f} "
+                f"| {statistics.mean(result['minutes'] for result in results):.0f} |"
+            )
+            Console(width=160).print(Markdown("\n".join(lines)))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
