@@ -3,16 +3,17 @@
     pip install pytorchvideo==0.1.5
     python benchmarks/loader.py FOLDER
 
-FOLDER holds ``labels.csv`` with the column ``path``, or videos at any depth. Prints a Markdown table of clips per second
+FOLDER holds ``labels.csv`` with the column ``path``, or videos at any depth. Prints a Markdown table of clips a second
 and of ratios, each as median (least to greatest) of the repeats. All three read the same frames of the same files with
 as many worker processes, in turns, after one round that is not timed:
 
 * vidcore: ``VideoDataset`` with its transforms, in a ``DataLoader``.
 * bare: PyAV decodes from the first frame to the last that is wanted and converts the wanted ones to RGB. No seek, no
   transform, and nothing leaves the worker process.
-* pytorchvideo: ``labeled_video_dataset`` without sound, which keeps the window of the wanted frames and takes
-  ``--frames`` evenly from it. Its ``transforms`` cannot be imported beside a current torchvision: written out here, and
-  without normalisation.
+* pytorchvideo: ``LabeledVideoDataset`` (what ``labeled_video_dataset`` returns) without sound. It keeps all frames from
+  the first to the last that is wanted and takes ``--frames`` evenly from them, which differ from the others' where a
+  video is shorter than its clip or the stride is uneven. Its ``transforms`` cannot be imported beside a current
+  torchvision: written out here, and without normalisation.
 
 In the column of the stride, "even" is one frame from each of ``--frames`` equal segments. Ratios of processor time do
 not depend on what else the machine is doing, the others do.
@@ -72,14 +73,16 @@ class Seeded(Dataset[dict[str, Any]]):
         return self.dataset[index]
 
 
-def drawn(path: str, seed: int, spec: ClipSpec, train: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The frames that :class:`Seeded` reads, and when each is shown, in seconds since the first frame."""
+def drawn(path: str, seed: int, spec: ClipSpec, train: bool) -> tuple[np.ndarray, tuple[float, float]]:
+    """The frames that :class:`Seeded` reads, and from when to when they are shown, in seconds since the first frame."""
     torch.default_generator.manual_seed(seed)
     rng = np.random.default_rng(int(torch.randint(2**62, ()))) if train else None
     with open_video(path) as video:
         times = video.times.numpy()
     indices = clip_indices(times, spec, rng=rng)
-    return indices, times[indices] - times[0]
+    first, last = times[indices.min()] - times[0], times[indices.max()] - times[0]
+    half = 0.5 * min(np.diff(times), default=0.02)  # of a frame, so that rounding decides nothing
+    return indices, (max(0.0, float(first - half)), float(last + half))
 
 
 class Bare(Dataset[int]):
@@ -94,7 +97,7 @@ class Bare(Dataset[int]):
     def __getitem__(self, index: int) -> int:
         wanted, kept = self.indices[index], []
         with av.open(self.paths[index]) as container:
-            container.streams.video[0].codec_context.thread_count = 1  # idle slice threads only cost, and vidcore has none
+            container.streams.video[0].codec_context.thread_count = 1  # as in vidcore; slice threads only cost
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     kept.append(frame.to_ndarray(format="rgb24"))
@@ -146,11 +149,7 @@ def loaders(paths: list[str], spec: ClipSpec, train: bool, workers: int, batch: 
     """One loader for each of :data:`METHODS`."""
     vidcore = VideoDataset([Sample(path, 0) for path in paths], Task("single_label", ("any",)), spec, train=train)
     draws = [drawn(path, seed, spec, train) for seed, path in enumerate(paths)]
-    windows = []
-    for _, times in draws:
-        half = 0.5 * min(np.diff(np.unique(times)), default=0.02)  # so that rounding decides nothing
-        windows.append((max(0.0, float(times.min() - half)), float(times.max() + half)))
-    labelled = [(path, {"label": 0, "window": window}) for path, window in zip(paths, windows, strict=True)]
+    labelled = [(path, {"label": 0, "window": window}) for path, (_, window) in zip(paths, draws, strict=True)]
     transform = PytorchvideoTransform(spec.num_frames, spec.size, train)
     theirs = LabeledVideoDataset(labelled, GivenWindow(), SequentialSampler, transform, decode_audio=False)
     common: dict[str, Any] = {"batch_size": batch, "num_workers": workers, "persistent_workers": True}
@@ -208,7 +207,8 @@ def main() -> None:
     others = [f"vidcore / {name}{kind}" for name in METHODS[1:] for kind in ("", ", processor time")]
     head = ["workers", "stride", "mode", *(f"{name}, clips/s" for name in METHODS), *others]
     setting = f"{args.frames} frames, crop {args.size}, {args.repeats} repeats, {os.cpu_count()} cores"
-    print(f"{len(paths)} videos of {args.folder.name}, {setting}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    print(f"{len(paths)} videos of {args.folder.name}, {setting}\n")
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     for workers in args.workers:
         for stride in args.stride:
             kind = {"frames": args.frames, "stride": stride} if stride else {"segments": args.frames, "frames": 1}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidcore.errors import UserError
-from vidcore_movinet.layers import Bottleneck, SameConv3d, SamePool, squeeze_width
+from vidcore_movinet.layers import Bottleneck, SameConv3d, SamePool, same_padding, squeeze_width
 from vidcore_movinet.network import MoViNet
 
 
@@ -165,3 +165,22 @@ def test_gradients_reach_all() -> None:
 def test_wrong_shapes_are_named(a0: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
         a0(torch.rand(shape))
+
+
+@pytest.mark.parametrize("kernel", [(1, 5, 5), (3, 3, 3), (5, 3, 3)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(4, 8, 8), (5, 7, 9), (1, 1, 3), (2, 6, 5)])
+def test_gradients_of_the_depthwise_convolution_are_pytorchs(kernel, stride, size):
+    torch.manual_seed(0)
+    conv = SameConv3d(6, 6, kernel, (1, stride, stride), groups=6, bias=False).double()
+    x = torch.randn(2, 6, *size, dtype=torch.double, requires_grad=True)
+    y = conv(x)
+    grad = torch.randn_like(y)
+    ours = torch.autograd.grad(y, (x, conv.weight), grad)
+    pads = [same_padding(*axis) for axis in zip(size, kernel, (1, stride, stride), strict=True)]
+    padded = torch.nn.functional.pad(x, [zeros for ends in reversed(pads) for zeros in ends])
+    reference = torch.nn.functional.conv3d(padded, conv.weight, None, (1, stride, stride), groups=6)
+    torch.testing.assert_close(y, reference)
+    theirs = torch.autograd.grad(reference, (x, conv.weight), grad)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
@@ -36,7 +39,42 @@ class SameConv3d(nn.Conv3d):
             x = x.contiguous(memory_format=torch.channels_last_3d)
             weight = weight.contiguous(memory_format=torch.channels_last_3d)
         padding = [begin for begin, _ in pads]
+        if x.device.type == "cpu" and self.groups == x.shape[1] and x.requires_grad and torch.is_grad_enabled():
+            return _DepthwiseOnCpu.apply(x, weight, self.stride, padding)
         return F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class _DepthwiseOnCpu(torch.autograd.Function):
+    """A depthwise convolution whose input's gradient is a forward convolution with the kernel turned round.
+
+    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv3d(x, weight, None, stride, padding, groups=x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight = ctx.saved_tensors
+        stride, padding, groups = ctx.stride, ctx.padding, x.shape[1]
+        grad_weight = torch.nn.grad.conv3d_weight(x, weight.shape, grad, stride, padding, groups=groups)
+        kernel = weight.shape[2:]
+        # The gradient with zeros between its values where the stride left inputs out; then the padding that makes the
+        # full correlation exactly as large as the input.
+        steps = [(n - 1) * s + 1 for n, s in zip(grad.shape[2:], stride, strict=True)]
+        spread = grad
+        if list(steps) != list(grad.shape[2:]):
+            spread = grad.new_zeros(*grad.shape[:2], *steps).contiguous(memory_format=torch.channels_last_3d)
+            spread[..., :: stride[0], :: stride[1], :: stride[2]] = grad
+        before = [k - 1 - p for k, p in zip(kernel, padding, strict=True)]
+        after = [n - step - b + k - 1 for n, step, b, k in zip(x.shape[2:], steps, before, kernel, strict=True)]
+        pads = [zeros for ends in reversed(list(zip(before, after, strict=True))) for zeros in ends]
+        grad_x = F.conv3d(F.pad(spread, pads), weight.flip(2, 3, 4), groups=groups)
+        return grad_x, grad_weight, None, None
 
 
 class SamePool(nn.Module):
