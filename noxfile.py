@@ -70,7 +70,16 @@ def build(session: nox.Session) -> None:
         session.run("uv", "venv", "--quiet", "--clear", "--python", session.python or "3", str(environment))
         distribution = f"vidcore-{plugin.replace('_', '-')}"
         session.run(
-            "uv", "pip", "install", "--quiet", "--python", python, *CONSTRAINTS, "--find-links", str(wheels), distribution
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            *CONSTRAINTS,
+            "--find-links",
+            str(wheels),
+            distribution,
         )
         session.run(python, "-m", "vidcore.cli", "list", external=True)
         session.run(python, "integration_tests/one_forward.py", plugin, external=True)

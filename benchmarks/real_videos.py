@@ -25,11 +25,11 @@ from rich.markdown import Markdown
 SETS = {
     "egogestar": (
         ("split",),
-        ["--model.clip.segments", "16", "--data.augment.hflip", "0", "--trainer.max_epochs", "60"],
+        ["--model.clip.segments", "8", "--data.augment.hflip", "0", "--trainer.max_epochs", "80"],
     ),
     "tennis7": (
         ("split", "split_easy"),
-        ["--model.clip.segments", "8", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "30"],
+        ["--model.clip.segments", "4", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "30"],
     ),
 }
 COMMON = [
@@ -37,6 +37,7 @@ COMMON = [
     "--model.clip.short_side", "72", "--data", "csv", "--data.batch_size", "8", "--data.num_workers", "1",
     "--data.augment.scale", "[0.5, 1.0]", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
     "--trainer.num_sanity_val_steps", "0",
+    "--trainer.check_val_every_n_epoch", "10",
 ]  # fmt: skip
 
 

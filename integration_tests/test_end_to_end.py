@@ -30,8 +30,27 @@ def metrics(root: Path, name: str) -> dict[str, float]:
 def trained(tmp_path_factory):
     """A MoViNet after one epoch on moving digits, and the folder that it is in."""
     root = tmp_path_factory.mktemp("trained")
-    arguments = ["fit", "--model", "movinet", "--data", "moving_digits", "--data.root", str(root / "data"), *SMALL, *COUNTS]
-    clip = ["--model.clip.frames", "2", "--model.clip.size", "32", "--data.num_workers", "0", "--trainer.max_epochs", "1"]
+    arguments = [
+        "fit",
+        "--model",
+        "movinet",
+        "--data",
+        "moving_digits",
+        "--data.root",
+        str(root / "data"),
+        *SMALL,
+        *COUNTS,
+    ]
+    clip = [
+        "--model.clip.frames",
+        "2",
+        "--model.clip.size",
+        "32",
+        "--data.num_workers",
+        "0",
+        "--trainer.max_epochs",
+        "1",
+    ]
     assert main([*arguments, *clip, *trainer(root, "fit")]) == 0
     return root
 
@@ -48,7 +67,9 @@ def test_two_processes_report_what_one_does(trained):
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     program = [sys.executable, "-m", "vidcore.cli"]
     # Seven videos over two processes: one is repeated, and must count once.
-    done = subprocess.run([*program, *common, *two, *trainer(trained, "two")], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*program, *common, *two, *trainer(trained, "two")], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert main([*common, *trainer(trained, "one")]) == 0
     one, both = metrics(trained, "one"), metrics(trained, "two")
@@ -70,9 +91,9 @@ def test_predict_and_render(trained, capsys):
 
 
 def test_fine_tuning_from_a_checkpoint_on_other_classes(trained, tmp_path):
-    from vidcore.video import write_video
-
     import torch
+
+    from vidcore.video import write_video
 
     for label, value in (("dark", 20), ("light", 200)):
         (tmp_path / "clips" / label).mkdir(parents=True)

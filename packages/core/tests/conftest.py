@@ -24,7 +24,9 @@ class FakePlugins:
         info = self.folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-        groups = (f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in names.items()) for group, names in entry_points.items())
+        groups = (
+            f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in names.items()) for group, names in entry_points.items()
+        )
         (info / "entry_points.txt").write_text("\n".join(groups) + "\n")
         for name, text in modules.items():
             (self.folder / f"{name}.py").write_text(text)

@@ -23,7 +23,9 @@ class LookOrListen(VideoModule):
     """Two modalities; sound is used only where there is some, and usage says so."""
 
     def __init__(self, task, **kwargs):
-        super().__init__(task, ClipSpec(segments=2, frames=1, size=16, modalities=("rgb", "audio"), audio_seconds=0.25), **kwargs)
+        super().__init__(
+            task, ClipSpec(segments=2, frames=1, size=16, modalities=("rgb", "audio"), audio_seconds=0.25), **kwargs
+        )
         self.see = nn.Linear(3, self.task.num_classes)
         self.hear = nn.Linear(1, self.task.num_classes)
 

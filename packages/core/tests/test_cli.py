@@ -37,20 +37,48 @@ def installed(fake_plugins, monkeypatch):
 
 
 def fit(root, *arguments):
-    return ["fit", "--data.root", str(root / "clips"), "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu",
-            "--trainer.enable_progress_bar", "false", "--trainer.logger.save_dir", str(root / "runs"), *arguments]
+    return [
+        "fit",
+        "--data.root",
+        str(root / "clips"),
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.enable_progress_bar",
+        "false",
+        "--trainer.logger.save_dir",
+        str(root / "runs"),
+        *arguments,
+    ]
 
 
 def run_folder(root, name="mean_colours", version=0):
     return root / "runs" / name / f"version_{version}"
 
 
-@pytest.mark.parametrize("argv", [
-    ["--help"], ["--version"], ["list"], ["list", "--json"], [], ["nonsense"], ["fit"], ["fit", "--model", "nobody"],
-    ["fit", "--model", "nobody", "--data", "nothing"], ["fit", "--modle", "x"], ["test", "--ckpt_path", "missing.ckpt"],
-    ["fit", "--config", "missing.yaml"], ["predict"], ["predict", "missing.mp4", "--ckpt_path", "missing.ckpt"],
-    ["flops"], ["flops", "--model", "nobody"], ["list", "--wrong"],
-])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "--json"],
+        [],
+        ["nonsense"],
+        ["fit"],
+        ["fit", "--model", "nobody"],
+        ["fit", "--model", "nobody", "--data", "nothing"],
+        ["fit", "--modle", "x"],
+        ["test", "--ckpt_path", "missing.ckpt"],
+        ["fit", "--config", "missing.yaml"],
+        ["predict"],
+        ["predict", "missing.mp4", "--ckpt_path", "missing.ckpt"],
+        ["flops"],
+        ["flops", "--model", "nobody"],
+        ["list", "--wrong"],
+    ],
+)
 def test_help_list_version_and_usage_errors_import_no_torch(argv):
     program = f"import sys; from vidcore.cli import main; main({argv!r}); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -58,16 +86,22 @@ def test_help_list_version_and_usage_errors_import_no_torch(argv):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("argv", "says"), [
-    (["nonsense"], "no command 'nonsense'; there are fit"),
-    (["fit", "--data", "colours"], "vid fit needs --model NAME; installed: mean, staged"),
-    (["fit", "--model", "maen", "--data", "colours"], "did you mean mean?"),
-    (["fit", "--model", "adafocus", "--data", "colours"], "pip install vidcore-adafocus"),
-    (["fit", "--model", "mean", "--data", "colours", "--trianer.max_epochs", "1"], "no option --trianer.max_epochs"),
-    (["test", "--ckpt_path", "missing.ckpt"], "no checkpoint at missing.ckpt"),
-    (["fit", "--config", "missing.yaml"], "no config file missing.yaml"),
-    (["flops"], "needs --model NAME or --ckpt_path FILE; installed: mean, staged"),
-])
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["nonsense"], "no command 'nonsense'; there are fit"),
+        (["fit", "--data", "colours"], "vid fit needs --model NAME; installed: mean, staged"),
+        (["fit", "--model", "maen", "--data", "colours"], "did you mean mean?"),
+        (["fit", "--model", "adafocus", "--data", "colours"], "pip install vidcore-adafocus"),
+        (
+            ["fit", "--model", "mean", "--data", "colours", "--trianer.max_epochs", "1"],
+            "no option --trianer.max_epochs",
+        ),
+        (["test", "--ckpt_path", "missing.ckpt"], "no checkpoint at missing.ckpt"),
+        (["fit", "--config", "missing.yaml"], "no config file missing.yaml"),
+        (["flops"], "needs --model NAME or --ckpt_path FILE; installed: mean, staged"),
+    ],
+)
 def test_usage_errors_say_what_would_be_right(installed, capsys, argv, says):
     assert main(argv) == 2
     assert says in capsys.readouterr().err
@@ -77,7 +111,10 @@ def test_list(installed, capsys):
     assert main(["list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["kind"], row["name"]) for row in rows] == [
-        ("models", "mean"), ("models", "staged"), ("data", "colours"), ("commands", "hello"),
+        ("models", "mean"),
+        ("models", "staged"),
+        ("data", "colours"),
+        ("commands", "hello"),
     ]
     assert main(["list"]) == 0
     assert "pip install vidcore-movinet brings movinet" in capsys.readouterr().out
@@ -94,12 +131,24 @@ def test_arguments_and_configs_are_expanded_in_copies(installed):
     argv = ["--model", "mean", "--data=colours", "--model.help", "staged", "--model.help=mean", "--trainer.x", "mean"]
     kept = list(argv)
     assert names.expand_arguments(argv) == [
-        "--model", "vidcore.models.mean", "--data=vidcore.data.colours", "--model.help", "vidcore.models.staged",
-        "--model.help=vidcore.models.mean", "--trainer.x", "mean",
+        "--model",
+        "vidcore.models.mean",
+        "--data=vidcore.data.colours",
+        "--model.help",
+        "vidcore.models.staged",
+        "--model.help=vidcore.models.mean",
+        "--trainer.x",
+        "mean",
     ]
     assert argv == kept
     assert names.expand_arguments(["--model.lr", "1", "--data.root", "x", "--model", "mean", "--data=colours"]) == [
-        "--model", "vidcore.models.mean", "--model.lr", "1", "--data=vidcore.data.colours", "--data.root", "x",
+        "--model",
+        "vidcore.models.mean",
+        "--model.lr",
+        "1",
+        "--data=vidcore.data.colours",
+        "--data.root",
+        "x",
     ]
     config = {"model": "mean", "data": {"class_path": "colours", "init_args": {"root": "x"}}, "trainer": {}}
     assert names.expand_config(config) == {
@@ -110,7 +159,9 @@ def test_arguments_and_configs_are_expanded_in_copies(installed):
     assert names.expand_config(names.expand_config(config)) == names.expand_config(config)
 
 
-@pytest.mark.parametrize("way", ["space", "equals", "yaml_name", "yaml_class_path", "environment", "class_path", "json"])
+@pytest.mark.parametrize(
+    "way", ["space", "equals", "yaml_name", "yaml_class_path", "environment", "class_path", "json"]
+)
 def test_every_way_of_naming_a_model(installed, tmp_path, monkeypatch, way):
     arguments = ["--data", "colours", "--model.optim.lr", "0.07", "--trainer.fast_dev_run", "1"]
     config = tmp_path / "config.yaml"
@@ -148,7 +199,22 @@ def test_help_of_one_model(installed, capsys, argv):
 
 def test_fit_then_test_and_predict_from_the_checkpoint_alone(installed, tmp_path, capsys, monkeypatch):
     before = list(sys.argv)
-    assert main(fit(tmp_path, "--model", "mean", "--data", "colours", "--model.optim.lr", "0.05", "--trainer.max_epochs", "8")) == 0
+    assert (
+        main(
+            fit(
+                tmp_path,
+                "--model",
+                "mean",
+                "--data",
+                "colours",
+                "--model.optim.lr",
+                "0.05",
+                "--trainer.max_epochs",
+                "8",
+            )
+        )
+        == 0
+    )
     assert sys.argv == before
     folder = run_folder(tmp_path)
     best = folder / "checkpoints" / "best.ckpt"
@@ -224,13 +290,16 @@ def test_flops(installed, capsys):
     assert "GMACs" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("argv", "says"), [
-    (["--model", "mean", "--model.clip.frame", "4"], "--model.clip.frame: Unexpected keys: {'frame'}"),
-    (["--model", "mean", "--model.clip.frames", "0"], "clip frames must be positive, not 0"),
-    (["--model", "mean", "--model.label_smothing", "0.1"], "--model: Option 'label_smothing' is not accepted"),
-    (["--model", "mean", "--model.label_smoothing", "much"], "--model.label_smoothing: Expected a <class 'float'>"),
-    (["--model", "mean", "--model.optim.name", "adamm"], "adamm"),
-])
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--model", "mean", "--model.clip.frame", "4"], "--model.clip.frame: Unexpected keys: {'frame'}"),
+        (["--model", "mean", "--model.clip.frames", "0"], "clip frames must be positive, not 0"),
+        (["--model", "mean", "--model.label_smothing", "0.1"], "--model: Option 'label_smothing' is not accepted"),
+        (["--model", "mean", "--model.label_smoothing", "much"], "--model.label_smoothing: Expected a <class 'float'>"),
+        (["--model", "mean", "--model.optim.name", "adamm"], "adamm"),
+    ],
+)
 def test_a_wrong_option_is_named_without_a_lecture(installed, capsys, argv, says):
     assert main(["flops", *argv]) != 0
     error = capsys.readouterr().err

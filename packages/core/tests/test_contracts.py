@@ -13,11 +13,14 @@ def test_task_survives_plain_types():
     assert type(task.as_dict()["classes"]) is list
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (("classification", ("a",)), "task kind 'classification'"),
-    (("single_label", ()), "at least one class"),
-    (("single_label", ("a", "b", "a")), "occur twice: a"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("classification", ("a",)), "task kind 'classification'"),
+        (("single_label", ()), "at least one class"),
+        (("single_label", ("a", "b", "a")), "occur twice: a"),
+    ],
+)
 def test_task_refuses(arguments, says):
     with pytest.raises(ValueError, match=says):
         Task(*arguments)
@@ -30,13 +33,16 @@ def test_clip_spec():
     assert ClipSpec(size=112).resize == 112
 
 
-@pytest.mark.parametrize(("fields", "says"), [
-    ({"frames": 0}, "frames must be positive"),
-    ({"fps": -1.0}, "fps must be positive"),
-    ({"size": 224, "short_side": 200}, "smaller than the crop"),
-    ({"modalities": ("smell",)}, "smell"),
-    ({"modalities": ()}, "modalities"),
-])
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"frames": 0}, "frames must be positive"),
+        ({"fps": -1.0}, "fps must be positive"),
+        ({"size": 224, "short_side": 200}, "smaller than the crop"),
+        ({"modalities": ("smell",)}, "smell"),
+        ({"modalities": ()}, "modalities"),
+    ],
+)
 def test_clip_spec_refuses(fields, says):
     with pytest.raises(ValueError, match=says):
         ClipSpec(**fields)

@@ -184,7 +184,7 @@ def test_fine_tuning_replaces_only_the_classifier(tmp_path, caplog):
     assert torch.equal(target.net[3].weight, kept)
 
     wrong = LookOrListen(Task.numbered(3))
-    with pytest.raises(UserError, match="does not fit this LookOrListen: .*is missing"):
+    with pytest.raises(UserError, match=r"does not fit this LookOrListen: .*is missing"):
         wrong.load_weights(tmp_path / "five.pt")
 
 

@@ -26,7 +26,9 @@ def test_alias_module_is_an_importable_class_path(fake_plugins):
 
 
 def test_a_broken_plugin_is_reported_by_name_and_harms_no_other(fake_plugins):
-    fake_plugins.add("broken", {"vidcore.models": {"broken": "broken_plugin:Model"}}, {"broken_plugin": "import nothing_x"})
+    fake_plugins.add(
+        "broken", {"vidcore.models": {"broken": "broken_plugin:Model"}}, {"broken_plugin": "import nothing_x"}
+    )
     fake_plugins.add("good", {"vidcore.models": {"good": "good_plugin:Model"}}, {"good_plugin": GOOD})
     assert plugins.load("vidcore.models", "good")
     with pytest.raises(plugins.PluginError, match=r"'broken' \(broken 1\.0\) fails to import: ModuleNotFoundError"):
@@ -40,8 +42,13 @@ def test_two_that_claim_one_name_are_refused_and_both_named(fake_plugins):
         plugins.find("vidcore.models", "same")
 
 
-@pytest.mark.parametrize(("text", "says"), [("class Model: pass", "declares no PLUGIN_API"),
-                                            ("PLUGIN_API = 99\nclass Model: pass", "written for plugin API 99")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("class Model: pass", "declares no PLUGIN_API"),
+        ("PLUGIN_API = 99\nclass Model: pass", "written for plugin API 99"),
+    ],
+)
 def test_the_plugin_api_is_checked(fake_plugins, text, says):
     fake_plugins.add("old", {"vidcore.models": {"old": "old_plugin:Model"}}, {"old_plugin": text})
     with pytest.raises(plugins.PluginError, match=says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -20,8 +21,8 @@ class Batch(TypedDict, total=False):
     inputs: dict[str, Tensor]
     """By modality."""
     target: Any
-    """single_label: (B,) int64, or (B, K) float once mixed; multi_label: (B, K) float of 0 and 1; detection: a list of B
-    dicts with ``boxes`` (N, 4) float x1, y1, x2, y2 in pixels of the crop, ``labels`` (N,) int64 and ``frames`` (N,)
+    """single_label: (B,) int64, or (B, K) float once mixed; multi_label: (B, K) float of 0 and 1; detection: a list of
+    B dicts with ``boxes`` (N, 4) float x1, y1, x2, y2 in pixels of the crop, ``labels`` (N,) int64 and ``frames`` (N,)
     int64, the frame of the clip that each box is in. Absent where nothing is labelled."""
     ids: list[str]
     """Which video each row comes from."""
@@ -51,3 +52,8 @@ class Output:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     usage: Mapping[str, Tensor] | None = None
     trace: Mapping[str, Any] = field(default_factory=dict)
+
+
+def id_hash(video_id: str) -> int:
+    """A video's id as an int64, the same in every process, since processes exchange tensors only."""
+    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big", signed=True)

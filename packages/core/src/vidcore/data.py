@@ -1,4 +1,7 @@
-"""Installed data sets by name: ``vidcore.data.NAME`` is the class behind entry point NAME, and its class path in configs."""
+"""Installed data sets by name.
+
+``vidcore.data.NAME`` is the class behind entry point NAME, and its class path in configs and checkpoints.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,11 +115,13 @@ class VideoDataset(Dataset[dict[str, Any]]):
             except (VideoError, UserError) as error:
                 errors[sample.path] = str(error)
         if self.train:
-            raise UserError(f"{READ_ATTEMPTS} samples in a row cannot be read; the last: {next(reversed(errors.values()))}")
+            raise UserError(
+                f"{READ_ATTEMPTS} samples in a row cannot be read; the last: {next(reversed(errors.values()))}"
+            )
         return {"errors": errors}
 
     def read(self, sample: Sample) -> dict[str, Any]:
-        """One sample: ``inputs["rgb"]`` (V, 3, T, H, W) uint8 for its V views, ``inputs["audio"]`` (V, S, N), target, id.
+        """One sample: for its V views ``inputs["rgb"]`` (V, 3, T, H, W) uint8 and ``inputs["audio"]`` (V, S, N).
 
         Raises:
             VideoError: The file cannot be read.
@@ -129,12 +132,18 @@ class VideoDataset(Dataset[dict[str, Any]]):
         target: Any = self._target(sample)
         if "rgb" in self.spec.modalities:
             with open_video(sample.path, self.decoder) as video:
-                span = {"start": sample.start, "end": sample.end, "short": self.short}
-                indices = [
-                    clip_indices(video.times, self.spec, rng=rng, view=view, views=self.views, **span)
-                    for view in range(self.views)
-                ]
-                clips = video.frames(np.concatenate(indices)).split(self.spec.num_frames)
+                draw = functools.partial(
+                    clip_indices,
+                    np.asarray(video.times),
+                    self.spec,
+                    rng=rng,
+                    views=self.views,
+                    start=sample.start,
+                    end=sample.end,
+                    short=self.short,
+                )
+                indices = [draw(view=view) for view in range(self.views)]
+                clips = video.frames(np.concatenate(indices).tolist()).split(self.spec.num_frames)
                 views = []
                 for clip in clips:
                     for transform in self.transforms:
@@ -155,7 +164,9 @@ class VideoDataset(Dataset[dict[str, Any]]):
         if self.task is None or sample.target is None:
             return None
         if self.task.kind == "multi_label":
-            return torch.zeros(self.task.num_classes).index_fill_(0, torch.tensor(list(sample.target), dtype=torch.long), 1)
+            return torch.zeros(self.task.num_classes).index_fill_(
+                0, torch.tensor(list(sample.target), dtype=torch.long), 1
+            )
         return sample.target
 
     def _sound(self, sample: Sample) -> tuple[Tensor, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, is_dataclass
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +11,7 @@ from vidcore.plugins import claims
 from vidcore.task import Task
 
 
-def make_plain(hparams: dict[str, Any], cls: type, group: str) -> None:
+def make_plain(hparams: MutableMapping[str, Any], cls: type, group: str) -> None:
     """Reduces saved hyperparameters in place, so that they load with ``weights_only=True`` and through the base class.
 
     Args:

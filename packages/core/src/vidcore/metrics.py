@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +11,12 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_accuracy, multilabel_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
+from vidcore.batch import id_hash
 from vidcore.errors import UserError
 from vidcore.task import Task
 
 MAIN_METRIC = {"single_label": "top1", "multi_label": "map", "detection": "map"}
 """By task kind, the metric that decides which checkpoint is the best."""
-
-
-def id_hash(video_id: str) -> int:
-    """A video's id as an int64, the same in every process, since processes exchange tensors only."""
-    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def scores_of(logits: Tensor, task: Task) -> Tensor:
@@ -49,6 +44,10 @@ class ClassificationMetrics(Metric):
     ``compute`` returns fractions in [0, 1]: ``top1``, ``top5`` (with more than five classes) and ``mean_class`` (mean
     over the classes that occur of the accuracy within each), or ``map``.
     """
+
+    ids: list[Tensor]
+    scores: list[Tensor]
+    targets: list[Tensor]
 
     def __init__(self, task: Task) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Installed models by name: ``vidcore.models.NAME`` is the class behind entry point NAME, and its class path in configs."""
+"""Installed models by name.
+
+``vidcore.models.NAME`` is the class behind entry point NAME, and its class path in configs and checkpoints.
+"""
 
 from __future__ import annotations
 

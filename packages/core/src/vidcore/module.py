@@ -165,8 +165,11 @@ class VideoModule(LightningModule):
             and theirs[name].shape[1:] == ours[name].shape[1:]
             and len(ours[name]) == self.task.num_classes
         }
-        wrong = [f"{name} is {list(theirs[name].shape)}, not {list(ours[name].shape)}"
-                 for name in sorted(theirs.keys() & ours.keys() - other) if theirs[name].shape != ours[name].shape]
+        wrong = [
+            f"{name} is {list(theirs[name].shape)}, not {list(ours[name].shape)}"
+            for name in sorted(theirs.keys() & ours.keys() - other)
+            if theirs[name].shape != ours[name].shape
+        ]
         wrong += [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
         wrong += [f"{name} is unknown" for name in sorted(theirs.keys() - ours.keys())]
         if wrong:
@@ -180,8 +183,8 @@ class VideoModule(LightningModule):
         """Says what is about to train."""
         million, spec = sum(parameter.numel() for parameter in self.parameters()) / 1e6, self.clip_spec
         rank_zero_info(
-            f"{type(self).__name__}: {million:.2f} M parameters, {sum(self.costs().values()) / 1e9:.4g} GMACs a clip of "
-            f"{spec.num_frames} × {spec.size}², {self.task.num_classes} classes"
+            f"{type(self).__name__}: {million:.2f} M parameters, "
+            f"{sum(self.costs().values()) / 1e9:.4g} GMACs a clip of {spec.num_frames} × {spec.size}², {self.task.num_classes} classes"
         )
 
     def configure_callbacks(self) -> list[Callback]:
@@ -305,7 +308,8 @@ class VideoModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
         """One row a video: ``path``, ``top`` (classes and scores, or ``detections``), ``gmacs``, ``ms``, ``trace``;
-        or ``path`` and ``error`` for what could not be read. The scores of a video's views are averaged."""
+        or ``path`` and ``error`` for what could not be read. The scores of a video's views are averaged.
+        """
         rows: list[dict[str, Any]] = [{"path": path, "error": error} for path, error in batch.get("errors", {}).items()]
         ids = batch["ids"]
         if not ids:
@@ -327,7 +331,10 @@ class VideoModule(LightningModule):
                 row["detections"] = [
                     {"frame": frame, "class": self.task.classes[label], "score": round(score, 4), "box": box}
                     for frame, label, score, box in zip(
-                        *(output.detections[of_video[0]][key].tolist() for key in ("frames", "labels", "scores", "boxes")),
+                        *(
+                            output.detections[of_video[0]][key].tolist()
+                            for key in ("frames", "labels", "scores", "boxes")
+                        ),
                         strict=True,
                     )
                 ]

@@ -43,7 +43,10 @@ class Optim:
         """The optimiser over the trainable ``parameters``, and its schedule in steps."""
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         groups = [
-            {"params": [parameter for parameter in trainable if parameter.dim() > 1], "weight_decay": self.weight_decay},
+            {
+                "params": [parameter for parameter in trainable if parameter.dim() > 1],
+                "weight_decay": self.weight_decay,
+            },
             {"params": [parameter for parameter in trainable if parameter.dim() <= 1], "weight_decay": 0.0},
         ]
         optimizer: Optimizer

@@ -120,7 +120,10 @@ def find(group: str, name: str) -> Plugin:
             raise PluginError(f"{kind} plugin name {name!r} of {found[0].distribution} must match [a-z][a-z0-9_]*")
         return found[0]
     if found:
-        who = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in sorted(found, key=lambda plugin: plugin.distribution))
+        who = " and ".join(
+            f"{plugin.distribution} {plugin.version}"
+            for plugin in sorted(found, key=lambda plugin: plugin.distribution)
+        )
         raise PluginError(f"{kind} {name!r} is claimed by {who}: uninstall one, or choose with VID_PLUGINS=…")
     text = f"no {kind} named {name!r} is installed"
     known = KNOWN.get(group, {})
@@ -128,9 +131,7 @@ def find(group: str, name: str) -> Plugin:
         raise PluginError(f"{text}; this brings it: pip install {known[name]}")
     near = difflib.get_close_matches(name, {*claims(group), *known}, n=3)
     if near:
-        hints = [
-            match if match in claims(group) else f"{match} (pip install {known[match]})" for match in near
-        ]
+        hints = [match if match in claims(group) else f"{match} (pip install {known[match]})" for match in near]
         text += f"; did you mean {' or '.join(hints)}?"
     raise PluginError(f"{text} Installed: {', '.join(names(group)) or 'none'}.")
 

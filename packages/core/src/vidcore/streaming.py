@@ -19,7 +19,7 @@ class Streaming(Protocol):
         """The state before the first frame, for frames of ``size`` (height, width)."""
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes the next ``frames`` (B, 3, t, H, W); returns the logits (B, K) after the last of them, and the new state."""
+        """Takes the next ``frames`` (B, 3, t, H, W); gives the logits (B, K) after the last one, and the new state."""
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ class Task:
 
     @property
     def num_classes(self) -> int:
+        """K, the number of classes."""
         return len(self.classes)
 
     @classmethod

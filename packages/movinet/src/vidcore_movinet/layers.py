@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv3d_weight
 from torchvision.ops import StochasticDepth
 
 from vidcore_movinet.variants import Kernel
@@ -61,7 +62,7 @@ class _DepthwiseOnCpu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight = ctx.saved_tensors
         stride, padding, groups = ctx.stride, ctx.padding, x.shape[1]
-        grad_weight = torch.nn.grad.conv3d_weight(x, weight.shape, grad, stride, padding, groups=groups)
+        grad_weight = conv3d_weight(x, weight.shape, grad, stride, padding, groups=groups)
         kernel = weight.shape[2:]
         # The gradient with zeros between its values where the stride left inputs out; then the padding that makes the
         # full correlation exactly as large as the input.

@@ -8,7 +8,6 @@ from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
 from vidcore.task import Task
-
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import find_variant
 

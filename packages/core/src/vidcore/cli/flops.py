@@ -13,10 +13,10 @@ def main(command: str, argv: list[str]) -> None:
     """Prints a table, or JSON."""
     names.expand_environment(command)
     arguments = names.expand_arguments(argv)
-    if not any(value for value in names.values(arguments, ("--model", "--model.class_path", "--ckpt_path", "--model.help"))):
-        if not {"-h", "--help"} & set(argv) and not any(value.startswith(("--config", "-c")) for value in argv):
-            known = ", ".join(plugins.names("vidcore.models")) or "none: pip install one, e.g. vidcore-movinet"
-            raise UsageError(f"vid {command} needs --model NAME or --ckpt_path FILE; installed: {known}")
+    given = {argument.partition("=")[0] for argument in arguments}
+    if not given & {"--model", "--model.class_path", "--model.help", "--ckpt_path", "--config", "-c", "--help", "-h"}:
+        known = ", ".join(plugins.names("vidcore.models")) or "none: pip install one, e.g. vidcore-movinet"
+        raise UsageError(f"vid {command} needs --model NAME or --ckpt_path FILE; installed: {known}")
 
     from vidcore.cli.parser import VidParser
     from vidcore.module import VideoModule
@@ -72,7 +72,9 @@ def show(model: Any) -> None:
     rate = f"{spec.fps:g} fps" if spec.fps else f"stride {spec.stride}"
     title = f"{spec.segments} × {spec.frames} frames, {rate}, {spec.size}², {model.task.num_classes} classes"
     console = Console()
-    console.print(cost_table(title, {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()}))
+    console.print(
+        cost_table(title, {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()})
+    )
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")

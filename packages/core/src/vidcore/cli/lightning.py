@@ -27,7 +27,9 @@ def run(command: str, argv: list[str], chosen: dict[str, str]) -> None:
     # The frames are normalised by the model on purpose, so that any data loader will do.
     warnings.filterwarnings("ignore", message=r".*overridden `on_after_batch_transfer` in `LightningModule`.*")
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
     recipe = names.recipe(chosen)
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
@@ -73,7 +75,7 @@ class VidCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """Those that run a trainer; ``vid`` has the rest elsewhere."""
         skipped = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
-        return {command: skipped for command in ("fit", "validate", "test")}
+        return dict.fromkeys(("fit", "validate", "test"), skipped)
 
     def add_arguments_to_parser(self, parser: VidParser) -> None:  # type: ignore[override]
         """Links the data's task to the model."""
@@ -93,8 +95,11 @@ class VidCLI(LightningCLI):
         own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
         if self.subcommand == "fit" and not own and trainer_config.get("enable_checkpointing") is not False:
             metric = f"val/{MAIN_METRIC[self.model.task.kind]}"
-            callbacks.append(ModelCheckpoint(monitor=metric, mode="max", filename="best", save_last=True,
-                                             enable_version_counter=False))
+            callbacks.append(
+                ModelCheckpoint(
+                    monitor=metric, mode="max", filename="best", save_last=True, enable_version_counter=False
+                )
+            )
         trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         return trainer
 

@@ -15,7 +15,7 @@ from vidcore.cli import UsageError, names
 class VidParser(LightningArgumentParser):
     """Expands names in a copy of the arguments and in every config text; everything else is jsonargparse's."""
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """See jsonargparse; ``args`` are left as they are."""
         return super().parse_args(None if args is None else names.expand_arguments(args), *rest, **kwargs)
 

@@ -39,7 +39,7 @@ def main(command: str, argv: list[str]) -> int:
     if arguments.output is None:
         return predict(module, paths, sys.stdout, arguments)
     Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-    with open(arguments.output, "w", encoding="utf-8") as file:
+    with Path(arguments.output).open("w", encoding="utf-8") as file:
         return predict(module, paths, file, arguments)
 
 

@@ -9,7 +9,17 @@ from typing import Any
 from vidcore import plugins
 from vidcore.cli import UsageError, names
 
-TOP_LEVEL = ("config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "verbose", "weights_only")
+TOP_LEVEL = (
+    "config",
+    "print_config",
+    "seed_everything",
+    "trainer",
+    "model",
+    "data",
+    "ckpt_path",
+    "verbose",
+    "weights_only",
+)
 """The first parts of all options there are."""
 
 
@@ -54,4 +64,3 @@ def trainer_defaults(chosen: dict[str, str]) -> dict[str, Any]:
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": name}}
     # Lightning's summary counts FLOPs in its own way and shows 0 for most models; the model says its own.
     return {"logger": logger, "max_epochs": 30, "enable_model_summary": False, "log_every_n_steps": 10}
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from vidcore.batch import id_hash
 from vidcore.errors import UserError
 
 
@@ -91,9 +91,8 @@ class VideoCost(Metric):
             UserError: As in :func:`macs_per_row`.
         """
         macs = macs_per_row(usage, costs, len(ids))
-        digests = [int.from_bytes(blake2b(i.encode(), digest_size=8).digest(), "big", signed=True) for i in ids]
         self.macs.append(macs.to(self.device))
-        self.videos.append(torch.tensor(digests, dtype=torch.int64, device=self.device))
+        self.videos.append(torch.tensor([id_hash(video_id) for video_id in ids], dtype=torch.int64, device=self.device))
         unknown = torch.full((len(ids),), -1, dtype=torch.int64)
         self.views.append((unknown if view is None else view.long()).to(self.device))
 

@@ -45,7 +45,7 @@ def write_video(
         # Without the flag, muxers write random identifiers and their version.
         with av.open(str(part), "w", container_options={"fflags": "+bitexact"}) as container:
             _encode(container, frames, fps, audio, audio_rate, crf)
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
