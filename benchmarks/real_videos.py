@@ -25,11 +25,11 @@ from rich.markdown import Markdown
 SETS = {
     "egogestar": (
         ("split",),
-        ["--model.clip.segments", "8", "--data.augment.hflip", "0", "--trainer.max_epochs", "80"],
+        ["--model.clip.segments", "8", "--data.augment.hflip", "0", "--trainer.max_epochs", "40"],
     ),
     "tennis7": (
         ("split", "split_easy"),
-        ["--model.clip.segments", "4", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "30"],
+        ["--model.clip.segments", "4", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "15"],
     ),
 }
 COMMON = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,24 @@ def test_siblings_are_required_in_the_range_of_that_version(path):
         assert re.search(rf">={minor},<{major}\.{int(number) + 1}$", requirement), requirement
 
 
+def code_lines(path: Path) -> int:
+    """Lines that hold code: neither blank, nor comment, nor docstring."""
+    tree = ast.parse(path.read_text())
+    texts = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    with path.open() as file:
+        tokens = [token for token in tokenize.generate_tokens(file.readline) if token.type not in silent]
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - texts)
+
+
 def test_core_stays_small_enough_to_read():
-    lines = sum(len(path.read_text().splitlines()) for path in (ROOT / "packages/core/src").rglob("*.py"))
-    assert lines <= 3000, lines
+    lines = {path.name: code_lines(path) for path in (ROOT / "packages/core/src").rglob("*.py")}
+    assert 2000 < sum(lines.values()) <= 3000, lines
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("packages/*/src/*/recipes/*.yaml")), ids=lambda path: path.name)

@@ -38,7 +38,7 @@ def task_of(checkpoint: dict[str, Any]) -> Task:
 
 
 def config_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The ``model`` and ``data`` parts of the config that a checkpoint was trained with, less the task: data define it."""
+    """The ``model`` and ``data`` parts of the config that a checkpoint comes from, less the task: data define it."""
     config = {}
     for key, source in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
         saved = checkpoint.get(source, {})

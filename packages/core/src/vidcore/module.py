@@ -184,7 +184,8 @@ class VideoModule(LightningModule):
         million, spec = sum(parameter.numel() for parameter in self.parameters()) / 1e6, self.clip_spec
         rank_zero_info(
             f"{type(self).__name__}: {million:.2f} M parameters, "
-            f"{sum(self.costs().values()) / 1e9:.4g} GMACs a clip of {spec.num_frames} × {spec.size}², {self.task.num_classes} classes"
+            f"{sum(self.costs().values()) / 1e9:.4g} GMACs a clip of {spec.num_frames} × {spec.size}², "
+            f"{self.task.num_classes} classes"
         )
 
     def configure_callbacks(self) -> list[Callback]:
@@ -307,8 +308,11 @@ class VideoModule(LightningModule):
             metrics.update(output.logits, batch["target"], batch["ids"])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        """One row a video: ``path``, ``top`` (classes and scores, or ``detections``), ``gmacs``, ``ms``, ``trace``;
-        or ``path`` and ``error`` for what could not be read. The scores of a video's views are averaged.
+        """Predicts for a batch; the scores of a video's views are averaged.
+
+        Returns:
+            One row a video: ``path``, ``top`` (classes and scores, or ``detections``), ``gmacs``, ``ms``, ``trace``;
+            or ``path`` and ``error`` for what could not be read.
         """
         rows: list[dict[str, Any]] = [{"path": path, "error": error} for path, error in batch.get("errors", {}).items()]
         ids = batch["ids"]
