@@ -25,20 +25,18 @@ from rich.markdown import Markdown
 SETS = {
     "egogestar": (
         ("split",),
-        ["--model.clip.segments", "8", "--data.augment.hflip", "0", "--trainer.max_epochs", "40"],
+        "--model.clip.segments 8 --model.clip.size 48 --data.augment.hflip 0 --trainer.max_epochs 40".split(),
     ),
     "tennis7": (
         ("split", "split_easy"),
-        ["--model.clip.segments", "4", "--data.augment.hflip", "0.5", "--trainer.max_epochs", "15"],
+        "--model.clip.segments 4 --model.clip.size 64 --data.augment.hflip 0.5 --trainer.max_epochs 15".split(),
     ),
 }
-COMMON = [
-    "--model", "movinet", "--model.clip.frames", "1", "--model.clip.stride", "1", "--model.clip.size", "64",
-    "--model.clip.short_side", "72", "--data", "csv", "--data.batch_size", "8", "--data.num_workers", "1",
-    "--data.augment.scale", "[0.5, 1.0]", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
-    "--trainer.num_sanity_val_steps", "0",
-    "--trainer.check_val_every_n_epoch", "10",
-]  # fmt: skip
+COMMON = (
+    "--model movinet --model.clip.frames 1 --model.clip.stride 1 --data csv --data.batch_size 8 --data.num_workers 1 "
+    "--data.augment.scale [0.5,1.0] --trainer.accelerator cpu --trainer.enable_progress_bar false "
+    "--trainer.num_sanity_val_steps 0 --trainer.check_val_every_n_epoch 10"
+).split()
 
 
 def vid(*arguments: str, log: Path) -> None:

@@ -1,0 +1,48 @@
+"""The code in the guides works as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vidcore import Task
+from vidcore.datamodule import VideoDataset
+from vidcore.video import write_video
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def code(page: str, title: str) -> str:
+    return re.search(rf'```python title="{re.escape(title)}"\n(.*?)```', (DOCS / page).read_text(), re.DOTALL)[1]
+
+
+def run(source: str) -> dict:
+    names: dict = {"__name__": "guide"}
+    exec(compile(source, "guide", "exec"), names)
+    return names
+
+
+def test_the_model_of_the_guide():
+    model = run(code("write_a_model.md", "src/vidcore_meanframe/__init__.py"))["MeanFrame"](Task.numbered(3))
+    batch = model.example_batch(2)
+    assert batch["inputs"]["rgb"].shape == (2, 3, 8, 112, 112)
+    assert model(batch).logits.shape == (2, 3)
+    with FlopCounterMode(display=False) as counter:
+        model.net.eval()(torch.zeros(8, 3, 112, 112))
+    assert sum(model.costs().values()) == counter.get_total_flops() // 2
+
+
+def test_the_data_set_of_the_guide(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", torch.zeros(4, 3, 16, 16, dtype=torch.uint8), fps=8)
+    (tmp_path / "annotations.csv").write_text("file,label,split\na.mp4,eats,train\n")
+    data = run(code("write_a_data_set.md", "vidcore_mine.py"))["Cats"](str(tmp_path), batch_size=1)
+    from vidcore import ClipSpec
+
+    data.clip_spec = ClipSpec(frames=2, size=16)
+    dataset = data.dataset("train")
+    assert isinstance(dataset, VideoDataset)
+    assert dataset.collate([dataset[0]])["target"].tolist() == [1]
