@@ -133,6 +133,8 @@ def find(group: str, name: str) -> Plugin:
     if near:
         hints = [match if match in claims(group) else f"{match} (pip install {known[match]})" for match in near]
         text += f"; did you mean {' or '.join(hints)}?"
+    else:
+        text += "."
     raise PluginError(f"{text} Installed: {', '.join(names(group)) or 'none'}.")
 
 
