@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -51,8 +52,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Builds the documentation; a warning is an error."""
-    install(session, "mkdocs", "mkdocs-material", "mkdocstrings[python]")
-    session.run("mkdocs", "build", "--strict", *session.posargs)
+    install(session, "mkdocs", "mkdocs-material", "mkdocstrings[python]", "ruff")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session
@@ -67,7 +68,7 @@ def build(session: nox.Session) -> None:
     for plugin in [name for name in PACKAGES if name not in ("core", "datasets")]:
         environment = Path(session.create_tmp()) / f"clean-{plugin}"
         python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
-        session.run("uv", "venv", "--quiet", "--clear", "--python", session.python or "3", str(environment))
+        session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
         distribution = f"vidcore-{plugin.replace('_', '-')}"
         session.run(
             "uv",
