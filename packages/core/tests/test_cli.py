@@ -218,7 +218,11 @@ def test_fit_then_test_and_predict_from_the_checkpoint_alone(installed, tmp_path
     assert sys.argv == before
     folder = run_folder(tmp_path)
     best = folder / "checkpoints" / "best.ckpt"
-    assert best.exists()
+    import torch
+
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 7, "last.ckpt must be of the last epoch, whichever was the best"
+    assert torch.load(best, weights_only=True)["epoch"] < 7
     assert "next: vid test --ckpt_path" in capsys.readouterr().err
 
     saved = yaml.safe_load((folder / "config.yaml").read_text())

@@ -95,13 +95,11 @@ class VidCLI(LightningCLI):
         own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
         if self.subcommand == "fit" and not own and trainer_config.get("enable_checkpointing") is not False:
             metric = f"val/{MAIN_METRIC[self.model.task.kind]}"
-            callbacks.append(
-                ModelCheckpoint(
-                    monitor=metric, mode="max", filename="best", save_last=True, enable_version_counter=False
-                )
-            )
-        trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        return trainer
+            best = ModelCheckpoint(monitor=metric, mode="max", filename="best", enable_version_counter=False)
+            # Not save_last: that copies the best, where what resumes a training is the newest.
+            last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+            callbacks += [best, last]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Refuses a checkpoint whose classes are not the data's."""
