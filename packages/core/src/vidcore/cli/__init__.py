@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from vidcore import __version__, plugins
@@ -20,6 +22,16 @@ COMMANDS = {
 """Name to the module whose ``main(command, argv)`` runs it, and its line of help."""
 
 DONE, FAILED, USAGE = 0, 1, 2
+
+
+NOISE = (
+    r".*overridden `on_after_batch_transfer` in `LightningModule`",  # on purpose: any data loader will do
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r".*callbacks used to create the checkpoint need to be provided",
+    r"The dirpath has changed from",
+    r".*does not have many workers",
+)
+"""Beginnings of warnings of Lightning's that are not about anything the user did."""
 
 
 class UsageError(UserError):
@@ -48,6 +60,9 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``vid`` and returns its exit status: 0 done, 1 failed, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
     try:
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(usage())
@@ -68,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if mistake is None:
             raise
         return _report(mistake)
+
+
+def _no_tips(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
 
 
 def _command(name: str) -> Callable[[str, list[str]], int | None]:

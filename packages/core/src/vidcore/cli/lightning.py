@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,6 @@ from vidcore.module import VideoModule
 
 def run(command: str, argv: list[str], chosen: dict[str, str]) -> None:
     """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them."""
-    # The frames are normalised by the model on purpose, so that any data loader will do.
-    warnings.filterwarnings("ignore", message=r".*overridden `on_after_batch_transfer` in `LightningModule`.*")
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
     recipe = names.recipe(chosen)
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
