@@ -11,16 +11,13 @@ from typing import Any
 
 from vidcore.datamodule import Sample, VideoDataModule
 from vidcore.errors import UserError
+from vidcore.files import VIDEO_ENDINGS
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
 from vidcore_datasets.splits import Split, first_few, split_named
 
 logger = logging.getLogger(__name__)
 
-VIDEO_ENDINGS = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
-)
-"""Files with these endings are videos, in capitals too; others are ignored."""
 
 LAYOUT = "expected ROOT/CLASS/VIDEO.mp4, or ROOT/train/CLASS/VIDEO.mp4 with val/ and test/ beside train/"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from vidcore import plugins
 from vidcore.cli import UsageError, names
 
 
@@ -15,7 +14,7 @@ def main(command: str, argv: list[str]) -> None:
     arguments = names.expand_arguments(argv)
     given = {argument.partition("=")[0] for argument in arguments}
     if not given & {"--model", "--model.class_path", "--model.help", "--ckpt_path", "--config", "-c", "--help", "-h"}:
-        known = ", ".join(plugins.names("vidcore.models")) or "none: pip install one, e.g. vidcore-movinet"
+        known = names.installed("model")
         raise UsageError(f"vid {command} needs --model NAME or --ckpt_path FILE; installed: {known}")
 
     from vidcore.cli.parser import VidParser

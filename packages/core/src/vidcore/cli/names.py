@@ -35,6 +35,11 @@ def class_path(option: str, name: str) -> str:
     return f"{GROUPS[option]}.{name}"
 
 
+def installed(option: str) -> str:
+    """The installed names for an option, for an error that misses one."""
+    return ", ".join(plugins.names(GROUPS[option])) or "none: pip install one, e.g. vidcore-movinet"
+
+
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
     """A copy of the arguments with the names after ``--model`` and ``--data`` in full, in an order that always works.
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vidcore.cli import UsageError
+from vidcore.files import VIDEO_ENDINGS
 
 if TYPE_CHECKING:
     from vidcore.module import VideoModule
-
-VIDEO_ENDINGS = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 
 
 def main(command: str, argv: list[str]) -> int:
@@ -55,7 +54,7 @@ def expand(arguments: list[str]) -> list[str]:
             below = sorted(Path(argument).rglob("*"))
             found = [str(path) for path in below if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
             if not found:
-                raise UsageError(f"no video below {argument}; known endings: {' '.join(VIDEO_ENDINGS)}")
+                raise UsageError(f"no video below {argument}; known endings: {' '.join(sorted(VIDEO_ENDINGS))}")
         elif Path(argument).is_file():
             found = [argument]
         else:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vidcore import plugins
 from vidcore.cli import UsageError, names
 
 TOP_LEVEL = (
@@ -37,10 +36,9 @@ def main(command: str, argv: list[str]) -> None:
         checkpoint = None
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise UsageError(f"no checkpoint at {checkpoint}")
-    for option, group in names.GROUPS.items():
+    for option in names.GROUPS:
         if option not in chosen and checkpoint is None and not helps:
-            known = ", ".join(plugins.names(group)) or "none: pip install one, e.g. vidcore-movinet"
-            raise UsageError(f"vid {command} needs --{option} NAME; installed: {known}")
+            raise UsageError(f"vid {command} needs --{option} NAME; installed: {names.installed(option)}")
     from vidcore.cli import lightning
 
     if checkpoint is not None:
