@@ -15,6 +15,8 @@ nox.options.reuse_venv = "yes"
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 CONSTRAINTS = ("-c", "constraints.txt")
+EXTRAS = ("decord2", "faster-coco-eval", "onnx", "onnxruntime", "onnxscript", "pyarrow", "wandb")
+"""Of the optional installs, those that need nothing beside them."""
 
 
 def install(session: nox.Session, *extra: str, editable: bool = True) -> None:
@@ -33,7 +35,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Runs every test."""
-    install(session, "pytest", "faster-coco-eval", "decord2")
+    install(session, "pytest", *EXTRAS)
     session.run("python", "-m", "pytest", *session.posargs)
 
 

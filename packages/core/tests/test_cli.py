@@ -99,7 +99,7 @@ def test_help_list_version_and_usage_errors_import_no_torch(argv):
         ),
         (["test", "--ckpt_path", "missing.ckpt"], "no checkpoint at missing.ckpt"),
         (["fit", "--config", "missing.yaml"], "no config file missing.yaml"),
-        (["flops"], "needs --model NAME or --ckpt_path FILE; installed: mean, staged"),
+        (["flops"], "needs --ckpt_path FILE or --model NAME; installed: mean, staged"),
     ],
 )
 def test_usage_errors_say_what_would_be_right(installed, capsys, argv, says):
@@ -286,7 +286,7 @@ def test_stages_through_the_command_line(installed, tmp_path):
 
 
 def test_flops(installed, capsys):
-    assert main(["flops", "--model", "mean", "--num_classes", "10", "--json"]) == 0
+    assert main(["flops", "--model", "mean", "--classes", "10", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["gmacs"] * 1e9 == pytest.approx(3 * 8 + 8 * 10)
     assert report["parameters"] == 3 * 8 + 8 + 16 + 8 * 10 + 10

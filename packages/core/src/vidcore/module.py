@@ -151,8 +151,11 @@ class VideoModule(LightningModule):
         if stage == "fit" and self.weights is not None:
             self.load_weights(self.weights)
 
-    def load_weights(self, path: str | Path) -> None:
+    def load_weights(self, path: str | Path) -> list[str]:
         """Loads a checkpoint or safetensors file; only a classifier for another number of classes is passed over.
+
+        Returns:
+            Names of the parameters that were passed over, which are as initialised.
 
         Raises:
             UserError: The file is unreadable, or belongs to another network.
@@ -178,6 +181,7 @@ class VideoModule(LightningModule):
         self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
         kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
         rank_zero_info(f"weights from {path}{kept}")
+        return sorted(other)
 
     def on_fit_start(self) -> None:
         """Says what is about to train."""

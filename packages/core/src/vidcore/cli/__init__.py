@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
+import os
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from vidcore import __version__, plugins
 from vidcore.errors import UserError
@@ -16,8 +19,14 @@ COMMANDS = {
     "validate": ("vidcore.cli.train", "evaluate on the validation split"),
     "test": ("vidcore.cli.train", "evaluate on the test split, with cost, time and memory"),
     "predict": ("vidcore.cli.predict", "predict on video files, one row each"),
-    "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
+    "bench": ("vidcore.cli.bench", "measure latency, throughput, memory, and executed against counted MACs"),
     "flops": ("vidcore.cli.flops", "count parameters and MACs of a model"),
+    "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),
+    "data": ("vidcore.cli.data", "check PATHS: decode every file and report the broken ones"),
+    "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
+    "plugins": ("vidcore.cli.plugins", "show version, origin and state of every plugin"),
+    "plugin": ("vidcore.cli.new_plugin", "new NAME: write a plugin that works, with its tests"),
+    "completion": ("vidcore.cli.completion", "print the completion script of a shell"),
 }
 """Name to the module whose ``main(command, argv)`` runs it, and its line of help."""
 
@@ -52,7 +61,8 @@ def usage() -> str:
             "commands:",
             *(f"  {name:{width}}  {text}" for name, text in rows.items()),
             "",
-            "vid COMMAND --help tells a command's options; vid --version prints the version.",
+            "vid COMMAND --help tells a command's options; vid --version prints the version;",
+            "--debug with any command shows the traceback of an error.",
         ]
     )
 
@@ -60,6 +70,8 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs ``vid`` and returns its exit status: 0 done, 1 failed, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    argv = [argument for argument in argv if argument != "--debug"]
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
@@ -72,17 +84,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         return _command(argv[0])(argv[0], argv[1:]) or DONE
     except UserError as error:
-        return _report(error)
+        return _report(error, debug)
     except KeyboardInterrupt:
         print("vid: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that flushing at the end succeeds
+        return FAILED
     except SystemExit as stop:  # argparse and jsonargparse leave this way
         return stop.code if isinstance(stop.code, int) else FAILED
     except Exception as error:
-        mistake = _user_error_behind(error)
+        mistake = _user_error_behind(error) or _system_error_behind(error)
         if mistake is None:
             raise
-        return _report(mistake)
+        return _report(mistake, debug)
 
 
 def _no_tips(record: logging.LogRecord) -> bool:
@@ -94,17 +109,33 @@ def _command(name: str) -> Callable[[str, list[str]], int | None]:
         return importlib.import_module(COMMANDS[name][0]).main
     if name in plugins.claims("vidcore.commands"):
         return plugins.load("vidcore.commands", name)
-    raise UsageError(f"no command {name!r}; there are {', '.join([*COMMANDS, *plugins.names('vidcore.commands')])}")
+    known = [*COMMANDS, *plugins.names("vidcore.commands")]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    raise UsageError(f"no command {name!r}{hint} there are {', '.join(known)}")
 
 
-def _report(error: UserError) -> int:
+def _report(error: UserError, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
     print(f"vid: error: {error}", file=sys.stderr)
     return USAGE if isinstance(error, (UsageError, plugins.PluginError)) else FAILED
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
     """The user's mistake that a library wrapped in an exception of its own."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, UserError):
-        seen = seen.__cause__ or seen.__context__
-    return seen
+    return next((seen for seen in _causes(error) if isinstance(seen, UserError)), None)
+
+
+def _system_error_behind(error: BaseException) -> UserError | None:
+    """What the system refused: no space left, no permission, a file that has gone."""
+    for seen in _causes(error):
+        if isinstance(seen, OSError) and seen.strerror:
+            return UserError(f"{seen.filename}: {seen.strerror}" if seen.filename else seen.strerror)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

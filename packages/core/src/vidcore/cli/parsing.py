@@ -1,0 +1,161 @@
+"""Parsers of the commands that are not LightningCLI's. Nothing here imports torch before a model is built."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vidcore.cli import UsageError, names
+
+if TYPE_CHECKING:
+    from vidcore.module import VideoModule
+
+MODEL_OPTIONS = """
+the model:
+  --ckpt_path FILE      a checkpoint that vid fit wrote; it names the model and its classes
+  --model NAME          or an installed model, with its own options: --model.variant a2 …
+  -c, --config FILE     a config file with a model part
+  --weights FILE        weights for --model, as safetensors, checkpoint or state dict
+  --classes N|FILE      classes of --model: how many, or a text file with a name a line;
+                        default: those of the method's published figures
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are :class:`UsageError`; options cannot be abbreviated."""
+
+    def __init__(self, command: str, description: str, **kwargs: Any) -> None:
+        super().__init__(prog=f"vid {command}", description=description, allow_abbrev=False, **kwargs)
+
+    def options(self) -> list[str]:
+        """The long options there are."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def error(self, message: str) -> NoReturn:
+        """An option that is not there gets the nearest ones and all there are."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown:
+            message = wrong_option(unknown[0], self.options())
+        raise UsageError(f"{self.prog}: {message}")
+
+
+def wrong_option(given: str, options: Sequence[str]) -> str:
+    """What to say of an option that does not exist."""
+    given = given.partition("=")[0]
+    if not given.startswith("-"):
+        return f"unexpected argument {given}"
+    near = difflib.get_close_matches(given, options, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return f"no option {given}{hint} there are {', '.join(options)}"
+
+
+class ModelParser(Parser):
+    """A parser of a command that works with one model: named by a checkpoint, or by name and weights."""
+
+    def __init__(self, command: str, description: str, **kwargs: Any) -> None:
+        super().__init__(
+            command,
+            description,
+            epilog=MODEL_OPTIONS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs,
+        )
+        for option in ("--ckpt_path", "--weights", "--classes"):
+            self.add_argument(option, help=argparse.SUPPRESS)
+
+    def options(self) -> list[str]:
+        """The long options there are, the model's among them."""
+        return [*super().options(), "--model", "--config"]
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parses and checks without torch; what belongs to the model itself is kept in ``model_arguments``.
+
+        Raises:
+            UsageError: No model, two, or a file that is not there.
+            PluginError: The model is not installed.
+        """
+        own, model = _split(names.expand_arguments(argv))
+        arguments = self.parse_args(own)
+        arguments.model_arguments = model
+        if any(argument.startswith("--model.help") for argument in model):
+            return arguments
+        if arguments.ckpt_path is not None:
+            if model or arguments.weights or arguments.classes:
+                raise UsageError("--ckpt_path names the model, its weights and its classes: leave out the others")
+            if not Path(arguments.ckpt_path).is_file():
+                raise UsageError(f"no checkpoint at {arguments.ckpt_path}")
+        elif not model:
+            known = names.installed("model")
+            raise UsageError(f"{self.prog} needs --ckpt_path FILE or --model NAME; installed: {known}")
+        if arguments.weights is not None and not Path(arguments.weights).is_file():
+            raise UsageError(f"no weights at {arguments.weights}")
+        if arguments.classes is not None and not arguments.classes.isdigit() and not Path(arguments.classes).is_file():
+            raise UsageError(f"--classes {arguments.classes} is neither a number nor a file")
+        return arguments
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's own arguments, and those of the model, each with its value."""
+    own: list[str] = []
+    model: list[str] = []
+    given = iter(argv)
+    for argument in given:
+        key, equals, _ = argument.partition("=")
+        if key in ("--model", "-c", "--config") or key.startswith("--model."):
+            model.append(argument)
+            if not equals:
+                model.extend(value for value in [next(given, None)] if value is not None)
+        else:
+            own.append(argument)
+    return own, model
+
+
+def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoModule:
+    """The model that the arguments name, on the CPU and in eval mode.
+
+    Args:
+        arguments: From :meth:`ModelParser.parse`.
+        trained: Refuse a model whose weights, or whose classifier's, are as initialised.
+
+    Raises:
+        UserError: The checkpoint or the weights are unreadable or do not fit.
+    """
+    if arguments.ckpt_path is not None:
+        from vidcore.checkpoint import load_module
+
+        return load_module(arguments.ckpt_path)
+
+    from vidcore.cli.parser import VidParser
+    from vidcore.module import VideoModule
+    from vidcore.task import Task
+
+    parser = VidParser()
+    parser.add_argument("-c", "--config", action="config")
+    parser.add_subclass_arguments(VideoModule, "model", skip={"task"}, required=True)
+
+    def instantiate(cls: type[VideoModule], *args: Any, **kwargs: Any) -> VideoModule:
+        task = cls.reference_task
+        if arguments.classes is not None and arguments.classes.isdigit():
+            task = Task.numbered(int(arguments.classes))
+        elif arguments.classes is not None:
+            lines = Path(arguments.classes).read_text(encoding="utf-8").splitlines()
+            task = Task("single_label", tuple(line.strip() for line in lines if line.strip()))
+        return cls(task, *args, **kwargs)
+
+    parser.add_instantiator(instantiate, VideoModule, subclasses=True)
+    model = parser.instantiate_classes(parser.parse_args(arguments.model_arguments)).model
+    weights = arguments.weights or model.weights
+    if weights is not None:
+        untrained = model.load_weights(weights)
+        if untrained and trained:
+            raise UsageError(
+                f"{weights} has another number of classes than the model's {model.task.num_classes}: "
+                "name them with --classes"
+            )
+    elif trained:
+        raise UsageError("a model by name needs --weights FILE, or name a checkpoint with --ckpt_path")
+    return model.eval()
+
