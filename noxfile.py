@@ -39,6 +39,16 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python="3.10")
+def minimums(session: nox.Session) -> None:
+    """Runs every test with the lowest versions that the packages declare, on the lowest Python."""
+    # torchcodec is the only extra left out: it needs FFmpeg's libraries on the machine.
+    extras = {"core": "[decord,detection,export,parquet,wandb]"}
+    packages = (part for name in PACKAGES for part in ("-e", f"./packages/{name}{extras.get(name, '')}"))
+    session.install("--resolution", "lowest-direct", *packages, "pytest>=8")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Checks style, types and which package imports which."""

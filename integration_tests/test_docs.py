@@ -46,3 +46,29 @@ def test_the_data_set_of_the_guide(tmp_path):
     dataset = data.dataset("train")
     assert isinstance(dataset, VideoDataset)
     assert dataset.collate([dataset[0]])["target"].tolist() == [1]
+
+
+def test_the_tutorial_makes_the_example(tmp_path):
+    """`vid plugin new` and the tutorial's files are the plugin in examples/, whose own tests run it."""
+    from vidcore.cli import new_plugin
+
+    new_plugin.write("frame_diff", tmp_path)
+    for name in ("src/vidcore_frame_diff/__init__.py", "tests/test_conformance.py"):
+        (tmp_path / name).write_text(code("tutorial.md", name))
+    example = DOCS.parent / "examples" / "third_party_plugin"
+    made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert made == {path: (example / path).read_text() for path in made}
+
+
+def test_the_commands_of_the_tutorial_have_the_options_that_they_use(monkeypatch):
+    """Checked as `vid` checks them before it imports anything."""
+    from vidcore.cli import options
+
+    monkeypatch.syspath_prepend(str(DOCS.parent / "examples" / "third_party_plugin" / "src"))
+    chosen = {"model": "vidcore_frame_diff.FrameDiff", "data": "vidcore.data.moving_digits"}
+    assert "width" in options.options_of("model", chosen)
+    lines = re.findall(r"^vid (?:fit|test) .*", (DOCS / "tutorial.md").read_text().replace("\\\n", " "), re.M)
+    assert len(lines) == 3
+    for line in lines:
+        _, command, *argv = line.split()
+        options.check(command, argv, chosen)

@@ -44,11 +44,11 @@ def code_lines(path: Path) -> int:
 
 
 def test_core_stays_small_enough_to_read():
-    """What plugins build on: all but the commands, the report of a run, and the conformance suite."""
+    """What plugins build on: all but the commands and their tools, the report of a run, and the conformance suite."""
     core = ROOT / "packages/core/src/vidcore"
     lines = {str(path.relative_to(core)): code_lines(path) for path in core.rglob("*.py")}
     assert max(lines.values()) <= 300, lines
-    apart = ("cli", "report", "testing")
+    apart = ("cli", "report", "testing", "tools")
     contracts = sum(count for name, count in lines.items() if not name.startswith(apart))
     assert 1500 < contracts <= 3000, lines
 

@@ -297,9 +297,12 @@ def test_flops(installed, capsys):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--model", "mean", "--model.clip.frame", "4"], "--model.clip.frame: Unexpected keys: {'frame'}"),
+        (
+            ["--model", "mean", "--model.clip.frame", "4"],
+            "did you mean --model.clip.frames? --model.clip has",
+        ),
         (["--model", "mean", "--model.clip.frames", "0"], "clip frames must be positive, not 0"),
-        (["--model", "mean", "--model.label_smothing", "0.1"], "--model: Option 'label_smothing' is not accepted"),
+        (["--model", "mean", "--model.label_smothing", "0.1"], "did you mean --model.label_smoothing? --model has"),
         (["--model", "mean", "--model.label_smoothing", "much"], "--model.label_smoothing: Expected a <class 'float'>"),
         (["--model", "mean", "--model.optim.name", "adamm"], "adamm"),
     ],

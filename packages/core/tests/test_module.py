@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 
 import pytest
@@ -186,28 +185,6 @@ def test_fine_tuning_replaces_only_the_classifier(tmp_path, caplog):
     wrong = LookOrListen(Task.numbered(3))
     with pytest.raises(UserError, match=r"does not fit this LookOrListen: .*is missing"):
         wrong.load_weights(tmp_path / "five.pt")
-
-
-def test_unreadable_samples_are_passed_over_and_reported(tmp_path):
-    data, run = Colours(tmp_path / "clips", broken=2), trainer(tmp_path, epochs=1)
-    model = MeanColour(data.task)
-    with pytest.warns(UserWarning, match="unreadable"):
-        run.fit(model, data)
-    (report,) = tmp_path.rglob("unreadable_0.csv")
-    rows = list(csv.DictReader(report.open()))
-    assert [row["path"] for row in rows] == [str(tmp_path / "clips" / f"broken_{index}.mp4") for index in range(2)]
-    with pytest.warns(UserWarning, match="unreadable"):
-        (result,) = run.test(model, data, verbose=False)
-    assert "test/top1" in result
-    items = [data.dataset("test")[12]]
-    rows = model.predict_step(data.dataset("test").collate(items), 0)
-    assert list(rows[0]) == ["path", "error"]
-
-
-def test_a_set_of_nothing_readable_stops_with_the_reason(tmp_path):
-    data = Colours(tmp_path / "clips", per_class=0, broken=2)
-    with pytest.raises(UserError, match="samples in a row cannot be read"):
-        trainer(tmp_path, epochs=1).fit(MeanColour(data.task), data)
 
 
 def test_a_reader_is_the_same_for_the_same_seed(clips):

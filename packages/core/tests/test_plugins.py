@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +82,79 @@ def test_a_malformed_name_is_refused(fake_plugins):
     fake_plugins.add("bad", {"vidcore.models": {"Bad-Name": "bad_plugin:Model"}}, {"bad_plugin": GOOD})
     with pytest.raises(plugins.PluginError, match=r"must match \[a-z\]"):
         plugins.find("vidcore.models", "Bad-Name")
+
+
+def test_state_and_origin_of_every_plugin(fake_plugins, monkeypatch, capsys):
+    from vidcore.cli import main
+
+    noisy = "print('imported')\n" + GOOD
+    fake_plugins.add("good", {"vidcore.models": {"good": "good_plugin:Model"}}, {"good_plugin": noisy})
+    fake_plugins.add("linked", {"vidcore.data": {"linked": "good_plugin:Model"}}, {})
+    fake_plugins.add("cloned", {"vidcore.commands": {"cloned": "good_plugin:Model"}}, {})
+    fake_plugins.add(
+        "broken", {"vidcore.models": {"broken": "broken_plugin:Model"}}, {"broken_plugin": "import no_such_thing"}
+    )
+    fake_plugins.add("leaver", {"vidcore.models": {"leaver": "leaver_plugin:M"}}, {"leaver_plugin": "raise SystemExit"})
+    fake_plugins.add("old", {"vidcore.models": {"old": "old_plugin:Model"}}, {"old_plugin": "class Model: pass"})
+    fake_plugins.add("bad", {"vidcore.models": {"Bad": "good_plugin:Model"}}, {})
+    for name in ("first", "second"):
+        fake_plugins.add(name, {"vidcore.backbones": {"same": "good_plugin:Model"}}, {})
+    monkeypatch.setenv("VID_PLUGINS", "good,linked,cloned,broken,leaver,old,bad,first,second")
+    for name, noted in {
+        "linked": {"url": "file:///home/me/linked", "dir_info": {"editable": True}},
+        "cloned": {
+            "url": "https://example.org/cloned.git",
+            "vcs_info": {"vcs": "git", "commit_id": "0123456789abcdef"},
+        },
+        "old": {"url": "file:///tmp/old-1.0-py3-none-any.whl", "archive_info": {}},
+    }.items():
+        (fake_plugins.folder / f"{name}-1.0.dist-info" / "direct_url.json").write_text(json.dumps(noted))
+
+    assert main(["plugins", "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert {(row["kind"], row["name"], row["distribution"], row["state"]) for row in rows} == {
+        ("models", "good", "good", "ok"),
+        ("data", "linked", "linked", "ok"),
+        ("commands", "cloned", "cloned", "ok"),
+        ("models", "broken", "broken", "fails to import"),
+        ("models", "leaver", "leaver", "fails to import"),
+        ("models", "old", "old", "other API"),
+        ("models", "Bad", "bad", "malformed name"),
+        ("backbones", "same", "first", "conflict"),
+        ("backbones", "same", "second", "conflict"),
+    }
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["linked"]["origin"] == "editable /home/me/linked"
+    assert by_name["cloned"]["origin"] == "git+https://example.org/cloned.git@0123456789ab"
+    assert by_name["old"]["origin"] == "/tmp/old-1.0-py3-none-any.whl"
+    assert by_name["good"]["origin"] == str(fake_plugins.folder)
+    assert (by_name["good"]["version"], by_name["good"]["problem"]) == ("1.0", "")
+    assert "No module named 'no_such_thing'" in by_name["broken"]["problem"]
+
+    assert main(["plugins"]) == 1
+    printed = capsys.readouterr().out
+    assert "models old: plugin 'old' (old 1.0) declares no PLUGIN_API" in printed
+    monkeypatch.setenv("VID_PLUGINS", "good,linked")
+    assert main(["plugins"]) == 0
+    assert "imported" not in capsys.readouterr().out
+    assert main(["plugins", "--wrong"]) == 2
+
+
+def test_names_of_one_kind(fake_plugins, monkeypatch, capsys):
+    from vidcore.cli import main
+
+    fake_plugins.add("good", {"vidcore.models": {"b": "x:M", "a": "x:M"}, "vidcore.data": {"c": "x:D"}}, {})
+    monkeypatch.setenv("VID_PLUGINS", "good")
+    assert main(["list", "--names", "models"]) == 0
+    assert capsys.readouterr().out == "a\nb\n"
+
+
+def test_first_party_plugins_are_known_by_their_distribution():
+    """Whoever lacks one is told how to install it."""
+    packages = Path(__file__).parents[2]
+    for path in packages.glob("*/pyproject.toml"):
+        text = path.read_text()
+        distribution = re.search(r'^name = "(.+)"', text, re.M)[1]
+        for group, table in re.findall(r'^\[project\.entry-points\."(vidcore\.\w+)"\]\n((?:.+\n)*)', text, re.M):
+            for name in re.findall(r"^(\w+) =", table, re.M):
+                assert plugins.KNOWN[group][name] == distribution

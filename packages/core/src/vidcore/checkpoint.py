@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,27 @@ def config_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
             arguments = {name: value for name, value in saved.items() if name[0] != "_" and name != "task"}
             config[key] = {"class_path": saved["_class_path"], "init_args": arguments}
     return config
+
+
+def require_trusted(config: Mapping[str, Any], chosen: Mapping[str, str], path: str | Path) -> None:
+    """Refuses a config of a checkpoint that would have code imported which the user did not ask for.
+
+    Args:
+        config: From :func:`config_of`.
+        chosen: The class paths that the user named, by part.
+        path: The checkpoint, for the error.
+
+    Raises:
+        UserError: A class is neither a plugin, nor imported already, nor named by the user.
+    """
+    for part, content in config.items():
+        class_path = content["class_path"]
+        module = class_path.rpartition(".")[0]
+        if module not in plugins.GROUPS and module not in sys.modules and chosen.get(part) != class_path:
+            raise UserError(
+                f"{path} was made with the {part} {class_path}, which is no plugin, "
+                f"and a checkpoint may not import code: add --{part} {class_path} if you trust it"
+            )
 
 
 def load_module(path: str | Path) -> VideoModule:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypedDict, get_args
+
+from vidcore.errors import UserError
 
 Modality = Literal["rgb", "rgbdiff", "flow", "audio"]
 
@@ -84,3 +87,23 @@ class ClipFields(TypedDict, total=False):
     short_side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+
+def replaced(spec: ClipSpec, changes: Mapping[str, Any]) -> ClipSpec:
+    """The spec with some fields replaced; the margin around the crop keeps its proportion.
+
+    Raises:
+        UserError: An unknown field, or a value that does not fit.
+    """
+    known = [field.name for field in fields(ClipSpec)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise UserError(f"clip has no field {', '.join(unknown)}; it has {', '.join(known)}")
+    if "stride" in changes:
+        changes = {"fps": None, **changes}
+    if "size" in changes and "short_side" not in changes and spec.short_side:
+        changes = {**changes, "short_side": round(changes["size"] * spec.short_side / spec.size)}
+    try:
+        return replace(spec, **changes)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"clip: {error}") from error

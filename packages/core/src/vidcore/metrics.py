@@ -12,8 +12,11 @@ from torchmetrics.functional.classification import multiclass_accuracy, multilab
 from torchmetrics.utilities import dim_zero_cat
 
 from vidcore.batch import id_hash
+from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.task import Task
+
+_Boxes = dict[str, Tensor]
 
 MAIN_METRIC = {"single_label": "top1", "multi_label": "map", "detection": "map"}
 """By task kind, the metric that decides which checkpoint is the best."""
@@ -48,6 +51,8 @@ class ClassificationMetrics(Metric):
     ids: list[Tensor]
     scores: list[Tensor]
     targets: list[Tensor]
+    judged: tuple[Tensor, Tensor] | None = None
+    """After ``compute``: the scores (N, K) and the targets of the N videos that it judged, for reports."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -55,6 +60,20 @@ class ClassificationMetrics(Metric):
         self.add_state("ids", default=[], dist_reduce_fx="cat")
         self.add_state("scores", default=[], dist_reduce_fx="cat")
         self.add_state("targets", default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        super().reset()
+        # Typed, since torchmetrics gathers an empty list as float32: a process without rows would break the others.
+        classes, single = self.task.num_classes, self.task.kind == "single_label"
+        self.ids.append(torch.zeros(0, dtype=torch.int64, device=self.device))
+        self.scores.append(torch.zeros(0, classes, device=self.device))
+        self.targets.append(
+            torch.zeros(0, dtype=torch.int64, device=self.device)
+            if single
+            else torch.zeros(0, classes, device=self.device)
+        )
 
     def update(self, logits: Tensor, target: Tensor, ids: Sequence[str]) -> None:
         """Adds B rows: ``logits`` (B, K), ``target`` (B,) int64 or (B, K), and the ``ids`` of their videos."""
@@ -63,9 +82,12 @@ class ClassificationMetrics(Metric):
         self.targets.append(target.detach())
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics over all videos so far."""
+        """The metrics over all videos so far; none where there was no video."""
+        if not len(dim_zero_cat(self.ids)):
+            return {}
         scores, first = average_by_id(dim_zero_cat(self.ids), dim_zero_cat(self.scores))
         target = dim_zero_cat(self.targets)[first]
+        self.judged = (scores, target)
         classes = self.task.num_classes
         if self.task.kind == "multi_label":
             # Classes without a positive have no average precision; they are left out of the mean.
@@ -92,32 +114,43 @@ class DetectionMetrics(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        from torchmetrics.detection import MeanAveragePrecision
+        self.clips: list[tuple[list[_Boxes], list[_Boxes]]] = []
+        self._average_precision()
 
-        try:
-            self.average_precision = MeanAveragePrecision(backend="faster_coco_eval")  # type: ignore[arg-type]
-        except ModuleNotFoundError as error:
-            raise UserError('detection needs a COCO backend: pip install "vidcore[detection]"') from error
-
-    def update(self, detections: Sequence[dict[str, Tensor]], target: Sequence[dict[str, Tensor]], frames: int) -> None:
+    def update(self, detections: Sequence[_Boxes], target: Sequence[_Boxes], frames: int) -> None:
         """Adds clips of ``frames`` frames: detections and targets as in ``Output`` and ``Batch``."""
         for found, true in zip(detections, target, strict=True):
-            self.average_precision.update(per_frame(found, frames), per_frame(true, frames))
+            self.clips.append((per_frame(found, frames), per_frame(true, frames)))
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics over all frames so far."""
-        result: dict[str, Any] = self.average_precision.compute()
+        """The metrics over all frames so far, of all processes; none where there was no clip."""
+        # Not through torchmetrics, which waits for ever where processes have unequally many frames.
+        clips = [clip for part in gathered(self.clips) for clip in part]
+        if not clips:
+            return {}
+        metric = self._average_precision()
+        for found, true in clips:
+            metric.update(found, true)
+        result: dict[str, Any] = metric.compute()
         return {"map": result["map"], "map50": result["map_50"]}
 
     def reset(self) -> None:
         """Forgets everything."""
         super().reset()
-        self.average_precision.reset()
+        self.clips = []
+
+    def _average_precision(self) -> Metric:
+        from torchmetrics.detection import MeanAveragePrecision
+
+        try:
+            return MeanAveragePrecision(backend="faster_coco_eval", sync_on_compute=False)  # type: ignore[arg-type]
+        except ModuleNotFoundError as error:
+            raise UserError('detection needs a COCO backend: pip install "vidcore[detection]"') from error
 
 
-def per_frame(boxes: dict[str, Tensor], frames: int) -> list[dict[str, Tensor]]:
+def per_frame(boxes: _Boxes, frames: int) -> list[_Boxes]:
     """A clip's boxes as torchvision has them, one dict a frame."""
     return [
-        {name: value[boxes["frames"] == frame] for name, value in boxes.items() if name != "frames"}
+        {name: value[boxes["frames"] == frame].cpu() for name, value in boxes.items() if name != "frames"}
         for frame in range(frames)
     ]

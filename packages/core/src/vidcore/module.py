@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-import sys
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric
 
+from vidcore.atomic import AtomicCheckpointIO
 from vidcore.batch import Batch, Output
-from vidcore.clip import ClipFields, ClipSpec
+from vidcore.clip import ClipFields, ClipSpec, replaced
+from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError
 from vidcore.flops import VideoCost, count_macs, macs_per_row
 from vidcore.hparams import make_plain
-from vidcore.metrics import ClassificationMetrics, DetectionMetrics, scores_of
+from vidcore.measure import peak_memory_mb, timed
+from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.optim import Optim, Stage
+from vidcore.prediction import video_rows, view_numbers
+from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
-from vidcore.weights import read_weights
+from vidcore.weights import other_classifier, read_weights
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
 set_parsing_settings(subclasses_enabled=[Task])
-
-TOP = 5
-"""How many classes a prediction names."""
 
 
 class VideoModule(LightningModule):
@@ -76,14 +75,20 @@ class VideoModule(LightningModule):
         self.save_hyperparameters(ignore="clip_spec")
         make_plain(self.hparams, type(self), "vidcore.models")
         self.task = Task.of(task)
-        self.clip_spec = _replaced(clip_spec, clip or {})
+        self.clip_spec = replaced(clip_spec, clip or {})
         self.optim = Optim.of(optim)
         self.label_smoothing = label_smoothing
         self.weights = weights
+        self.seed = run_seed()
+        """Of everything that is drawn in training; a checkpoint brings its own."""
+        self.first_epoch = 0
+        """The epoch that training goes on with."""
         self._stage = 0
+        self._unreadable = 0
         self._costs: dict[str, int] | None = None
         accuracy = DetectionMetrics if self.task.kind == "detection" else lambda: ClassificationMetrics(self.task)
         self.val_metrics: Metric = accuracy()
+        self.val_loss = MeanMetric(nan_strategy=float("nan"))  # a loss of NaN is to be seen
         self.test_metrics: Metric = accuracy()
         self.test_cost = VideoCost()
         self.test_seconds = MeanMetric()
@@ -148,7 +153,14 @@ class VideoModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Loads :attr:`weights` at the start of a training."""
-        if stage == "fit" and self.weights is not None:
+        if stage != "fit":
+            return
+        self.seed, self.first_epoch = run_seed(), 0
+        self._freeze()
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = AtomicCheckpointIO()
+        if self.weights is not None:
             self.load_weights(self.weights)
 
     def load_weights(self, path: str | Path) -> list[str]:
@@ -160,24 +172,9 @@ class VideoModule(LightningModule):
         Raises:
             UserError: The file is unreadable, or belongs to another network.
         """
-        theirs, ours = read_weights(path), self.state_dict()
-        other = {
-            name
-            for name in theirs.keys() & ours.keys()
-            if theirs[name].shape != ours[name].shape
-            and theirs[name].shape[1:] == ours[name].shape[1:]
-            and len(ours[name]) == self.task.num_classes
-        }
-        wrong = [
-            f"{name} is {list(theirs[name].shape)}, not {list(ours[name].shape)}"
-            for name in sorted(theirs.keys() & ours.keys() - other)
-            if theirs[name].shape != ours[name].shape
-        ]
-        wrong += [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
-        wrong += [f"{name} is unknown" for name in sorted(theirs.keys() - ours.keys())]
-        if wrong:
-            more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-            raise UserError(f"{path} does not fit this {type(self).__name__}: {'; '.join(wrong[:5])}{more}")
+        theirs = read_weights(path)
+        message = f"{path} does not fit this {type(self).__name__}"
+        other = other_classifier(theirs, self.state_dict(), self.task.num_classes, message)
         self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
         kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
         rank_zero_info(f"weights from {path}{kept}")
@@ -206,13 +203,31 @@ class VideoModule(LightningModule):
             before = sum(earlier.epochs for earlier in stages[: self._stage])
             length = epochs - before if self._stage == len(stages) - 1 else stage.epochs
             steps, optim = max(1, steps * length // epochs), stage.optim
-            for name, parameter in self.named_parameters():
-                parameter.requires_grad_(any(fnmatch.fnmatch(name, pattern) for pattern in stage.trains))
         optimizer, schedule = optim.build(self.parameters(), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """Enters the stage of the epoch; a training that goes on may begin with one that the checkpoint is not in."""
+        self._follow_stages()
+
     def on_train_epoch_start(self) -> None:
         """Enters the next stage when the last one's epochs are over."""
+        self._follow_stages()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds what the model draws, so that a training that goes on from a checkpoint draws what it would have."""
+        seed_process(mixed(self.seed, self.current_epoch, batch_idx, self.global_rank), self.device)
+        self._unreadable += len(batch.get("errors", ()))
+
+    def on_train_epoch_end(self) -> None:
+        """Logs how many samples were replaced since they could not be read, in all processes."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VideoDataModule):
+            data.share_unreadable()
+        self.log("train/unreadable", float(self._unreadable), reduce_fx="sum", sync_dist=True)
+        self._unreadable = 0
+
+    def _follow_stages(self) -> None:
         stages = self.stages()
         if not stages:
             return
@@ -220,17 +235,32 @@ class VideoModule(LightningModule):
         index = sum(end <= self.current_epoch for end in ends[:-1])
         if index != self._stage:
             self._stage = index
-            self.trainer.strategy.setup_optimizers(self.trainer)
+            self._freeze()
+            strategy = self.trainer.strategy
+            if isinstance(strategy, DDPStrategy):  # it exchanges gradients of what was trainable when it was set up
+                strategy.model = self
+                strategy.configure_ddp()
+            strategy.setup_optimizers(self.trainer)
             rank_zero_info(f"stage {index + 1} of {len(stages)}: {stages[index].name}")
         self.train()
 
+    def _freeze(self) -> None:
+        """Leaves trainable what the stage trains."""
+        if stages := self.stages():
+            for name, parameter in self.named_parameters():
+                trains = stages[self._stage].trains
+                parameter.requires_grad_(any(fnmatch.fnmatch(name, pattern) for pattern in trains))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the stage, so that a training resumes in the middle of it."""
-        checkpoint["stage"] = self._stage
+        """Notes the stage and the seed, so that a training resumes in the middle of it."""
+        checkpoint["stage"], checkpoint["seed"] = self._stage, self.seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Returns to the stage of the checkpoint, before Lightning asks for its optimiser."""
-        self._stage = checkpoint.get("stage", 0)
+        """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
+        self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
+        if "loops" in checkpoint:
+            self.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        self._freeze()
 
     def train(self, mode: bool = True) -> VideoModule:
         """Training mode, but for what is frozen: that keeps its batch statistics."""
@@ -267,27 +297,34 @@ class VideoModule(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=rows)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collects one batch for the validation metrics."""
-        if batch["ids"]:
-            output = self(batch)
-            self._judge(self.val_metrics, output, batch)
-            if output.logits is not None:
-                self.log("val/loss", self.loss(output, batch), batch_size=len(batch["ids"]), sync_dist=True)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Output] | None:
+        """Collects one batch for the validation metrics; callbacks get the model's ``output``."""
+        if not batch["ids"]:
+            return None
+        output = self(batch)
+        self._judge(self.val_metrics, output, batch)
+        if output.logits is not None:
+            self.val_loss.update(self.loss(output, batch), weight=len(batch["ids"]))
+        return {"output": output}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collects one batch for the test metrics, with its cost and time."""
-        if batch["ids"]:
-            with self._timed() as seconds:
-                output = self(batch)
-            videos = len(set(batch["ids"]))
-            self.test_seconds.update(seconds[0] / videos, weight=videos)
-            self.test_cost.update(batch["ids"], output.usage, self.costs(), view=view_numbers(batch["ids"]))
-            self._judge(self.test_metrics, output, batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Output] | None:
+        """Collects one batch for the test metrics, with its cost and time; callbacks get the model's ``output``."""
+        if not batch["ids"]:
+            return None
+        with timed(self.device) as seconds:
+            output = self(batch)
+        videos = len(set(batch["ids"]))
+        self.test_seconds.update(seconds[0] / videos, weight=videos)
+        self.test_cost.update(batch["ids"], output.usage, self.costs(), view=view_numbers(batch["ids"]))
+        self._judge(self.test_metrics, output, batch)
+        return {"output": output}
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics of all processes."""
+        """Logs the loss and the metrics of all processes; one that got no sample takes part with none."""
         self._log_metrics("val", self.val_metrics)
+        if self.task.kind != "detection":
+            self.log("val/loss", self.val_loss.compute())
+        self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
         """Logs accuracy, GMACs and milliseconds a video, and peak memory in MB."""
@@ -300,10 +337,12 @@ class VideoModule(LightningModule):
         self.test_seconds.reset()
 
     def _log_metrics(self, split: str, metrics: Metric) -> None:
-        if metrics.update_called:
-            for name, value in metrics.compute().items():
-                self.log(f"{split}/{name}", value, prog_bar=True)
+        values = metrics.compute()
         metrics.reset()
+        if not values:
+            raise UserError(f"not one sample of {split} could be read")
+        for name, value in values.items():
+            self.log(f"{split}/{name}", value, prog_bar=True)
 
     def _judge(self, metrics: Metric, output: Output, batch: Batch) -> None:
         if output.detections is not None:
@@ -322,55 +361,10 @@ class VideoModule(LightningModule):
         ids = batch["ids"]
         if not ids:
             return rows
-        with self._timed() as seconds:
+        with timed(self.device) as seconds:
             output = self(batch)
         macs = macs_per_row(output.usage, self.costs(), len(ids))
-        for video in dict.fromkeys(ids):
-            of_video = [row for row, video_id in enumerate(ids) if video_id == video]
-            row: dict[str, Any] = {"path": video}
-            if output.logits is not None:
-                scores = scores_of(output.logits[of_video], self.task).mean(0)
-                best = scores.topk(min(TOP, self.task.num_classes))
-                row["top"] = [
-                    {"class": self.task.classes[index], "score": round(score, 4)}
-                    for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-                ]
-            if output.detections is not None:
-                row["detections"] = [
-                    {"frame": frame, "class": self.task.classes[label], "score": round(score, 4), "box": box}
-                    for frame, label, score, box in zip(
-                        *(
-                            output.detections[of_video[0]][key].tolist()
-                            for key in ("frames", "labels", "scores", "boxes")
-                        ),
-                        strict=True,
-                    )
-                ]
-            row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 9)
-            row["ms"] = round(1000 * seconds[0] * len(of_video) / len(ids), 3)
-            row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}
-            rows.append(row)
-        return rows
-
-    @contextmanager
-    def _timed(self) -> Iterator[list[float]]:
-        """Seconds that the block took, kernels included."""
-        seconds: list[float] = []
-        _synchronise(self.device)
-        start = time.perf_counter()
-        yield seconds
-        _synchronise(self.device)
-        seconds.append(time.perf_counter() - start)
-
-
-def view_numbers(ids: Sequence[str]) -> Tensor:
-    """(B,) int64: which view of its video each row is, from 0; all views of a video are rows of one batch."""
-    seen: Counter[str] = Counter()
-    numbers = []
-    for video_id in ids:
-        numbers.append(seen[video_id])
-        seen[video_id] += 1
-    return torch.tensor(numbers)
+        return rows + video_rows(output, ids, self.task, macs, seconds[0])
 
 
 class _Forward(nn.Module):
@@ -383,36 +377,3 @@ class _Forward(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Any:
         output = self.module.forward(Batch(inputs=inputs, ids=["0"]))
         return output.logits if output.logits is not None else output.detections
-
-
-def _replaced(spec: ClipSpec, changes: Mapping[str, Any]) -> ClipSpec:
-    known = [field.name for field in fields(ClipSpec)]
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
-        raise UserError(f"clip has no field {', '.join(unknown)}; it has {', '.join(known)}")
-    if "stride" in changes:
-        changes = {"fps": None, **changes}
-    if "size" in changes and "short_side" not in changes and spec.short_side:
-        # Keep the margin that the method leaves around the crop.
-        changes = {**changes, "short_side": round(changes["size"] * spec.short_side / spec.size)}
-    try:
-        return replace(spec, **changes)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"clip: {error}") from error
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory of the process so far: of the accelerator's allocator, or else resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

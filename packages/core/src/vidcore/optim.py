@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,16 @@ class Optim:
         else:
             optimizer = torch.optim.RMSprop(groups, lr=self.lr, momentum=self.momentum)
         warmup = int(self.warmup * total_steps)
-        rest: LRScheduler
-        if self.schedule == "cosine":
-            rest = CosineAnnealingLR(optimizer, max(1, total_steps - warmup))
-        else:
-            rest = ConstantLR(optimizer, factor=1.0)
-        if not warmup:
-            return optimizer, rest
-        rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-        return optimizer, SequentialLR(optimizer, [rise, rest], milestones=[warmup])
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            if self.schedule == "constant":
+                return 1.0
+            return (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total_steps - warmup)))) / 2
+
+        # Its state is the step alone, so that a training that goes on for longer follows the longer schedule.
+        return optimizer, LambdaLR(optimizer, factor)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,21 @@ KNOWN = {
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""
 
 
+NAME = re.compile("[a-z][a-z0-9_]*")
+"""What a plugin's name must match."""
+
+
 class PluginError(UserError):
-    """A plugin is unknown, missing, claimed twice, written for another API, or fails to import."""
+    """A plugin cannot be had.
+
+    Args:
+        text: What is wrong with it.
+        state: In a word: ``missing``, ``conflict``, ``malformed name``, ``fails to import`` or ``other API``.
+    """
+
+    def __init__(self, text: str, state: str) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 @dataclass(frozen=True)
@@ -62,17 +75,19 @@ class Plugin:
         """
         try:
             loaded = self.entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"plugin {self.name!r} ({self.distribution} {self.version}) fails to import: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}",
+                "fails to import",
             ) from error
         declared = getattr(sys.modules[self.package], "PLUGIN_API", None)
         if declared != PLUGIN_API:
             says = "declares no PLUGIN_API" if declared is None else f"is written for plugin API {declared}"
             raise PluginError(
                 f"plugin {self.name!r} ({self.distribution} {self.version}) {says}; this vidcore has {PLUGIN_API}: "
-                f"set PLUGIN_API = {PLUGIN_API} in {self.package}/__init__.py once it fits"
+                f"set PLUGIN_API = {PLUGIN_API} in {self.package}/__init__.py once it fits",
+                "other API",
             )
         return loaded
 
@@ -81,8 +96,9 @@ class Plugin:
 def _scan(selected: str | None) -> dict[str, dict[str, list[Plugin]]]:
     allowed = None if selected is None else {name.strip() for name in selected.split(",")}
     found: dict[str, dict[str, list[Plugin]]] = {group: {} for group in GROUPS}
+    everything = entry_points()  # reads the metadata of all that is installed, so once for all groups
     for group in GROUPS:
-        for entry_point in entry_points(group=group):
+        for entry_point in everything.select(group=group):
             distribution = entry_point.dist
             name = distribution.name if distribution else "?"
             if allowed is not None and name not in allowed:
@@ -116,26 +132,29 @@ def find(group: str, name: str) -> Plugin:
     kind = group.rpartition(".")[2].rstrip("s")
     found = claims(group).get(name, [])
     if len(found) == 1:
-        if not re.fullmatch("[a-z][a-z0-9_]*", name):
-            raise PluginError(f"{kind} plugin name {name!r} of {found[0].distribution} must match [a-z][a-z0-9_]*")
+        if not NAME.fullmatch(name):
+            whose = f"{kind} plugin name {name!r} of {found[0].distribution}"
+            raise PluginError(f"{whose} must match {NAME.pattern}", "malformed name")
         return found[0]
     if found:
         who = " and ".join(
             f"{plugin.distribution} {plugin.version}"
             for plugin in sorted(found, key=lambda plugin: plugin.distribution)
         )
-        raise PluginError(f"{kind} {name!r} is claimed by {who}: uninstall one, or choose with VID_PLUGINS=…")
+        raise PluginError(
+            f"{kind} {name!r} is claimed by {who}: uninstall one, or choose with VID_PLUGINS=…", "conflict"
+        )
     text = f"no {kind} named {name!r} is installed"
     known = KNOWN.get(group, {})
     if name in known:
-        raise PluginError(f"{text}; this brings it: pip install {known[name]}")
+        raise PluginError(f"{text}; this brings it: pip install {known[name]}", "missing")
     near = difflib.get_close_matches(name, {*claims(group), *known}, n=3)
     if near:
         hints = [match if match in claims(group) else f"{match} (pip install {known[match]})" for match in near]
         text += f"; did you mean {' or '.join(hints)}?"
     else:
         text += "."
-    raise PluginError(f"{text} Installed: {', '.join(names(group)) or 'none'}.")
+    raise PluginError(f"{text} Installed: {', '.join(names(group)) or 'none'}.", "missing")
 
 
 def load(group: str, name: str) -> Any:

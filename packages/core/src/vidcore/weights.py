@@ -88,3 +88,26 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} holds no state dict")
     return content
+
+
+def other_classifier(
+    theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], num_classes: int, message: str
+) -> set[str]:
+    """Names of the parameters of a classifier that is in ``theirs`` for another number of classes than ours.
+
+    Raises:
+        UserError: Anything else is missing, unknown, or of another shape; its text begins with ``message``.
+    """
+    different = {name for name in theirs.keys() & ours.keys() if theirs[name].shape != ours[name].shape}
+    other = {
+        name for name in different if theirs[name].shape[1:] == ours[name].shape[1:] and len(ours[name]) == num_classes
+    }
+    wrong = [
+        f"{name} is {list(theirs[name].shape)}, not {list(ours[name].shape)}" for name in sorted(different - other)
+    ]
+    wrong += [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+    wrong += [f"{name} is unknown" for name in sorted(theirs.keys() - ours.keys())]
+    if wrong:
+        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise UserError(f"{message}: {'; '.join(wrong[:5])}{more}")
+    return other

@@ -40,7 +40,13 @@ class SameConv3d(nn.Conv3d):
             x = x.contiguous(memory_format=torch.channels_last_3d)
             weight = weight.contiguous(memory_format=torch.channels_last_3d)
         padding = [begin for begin, _ in pads]
-        if x.device.type == "cpu" and self.groups == x.shape[1] and x.requires_grad and torch.is_grad_enabled():
+        if (
+            x.device.type == "cpu"
+            and self.groups == x.shape[1]
+            and x.requires_grad
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")  # backward would meet two dtypes
+        ):
             return _DepthwiseOnCpu.apply(x, weight, self.stride, padding)
         return F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 

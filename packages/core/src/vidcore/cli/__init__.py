@@ -24,7 +24,7 @@ COMMANDS = {
     "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),
     "data": ("vidcore.cli.data", "check PATHS: decode every file and report the broken ones"),
     "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
-    "plugins": ("vidcore.cli.plugins", "show version, origin and state of every plugin"),
+    "plugins": ("vidcore.cli.plugin_states", "show version, origin and state of every plugin"),
     "plugin": ("vidcore.cli.new_plugin", "new NAME: write a plugin that works, with its tests"),
     "completion": ("vidcore.cli.completion", "print the completion script of a shell"),
 }
@@ -39,6 +39,8 @@ NOISE = (
     r".*callbacks used to create the checkpoint need to be provided",
     r"The dirpath has changed from",
     r".*does not have many workers",
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics and we have gathered the values already
+    r"You're using the WeightAveraging callback, but loading a checkpoint outside",
 )
 """Beginnings of warnings of Lightning's that are not about anything the user did."""
 

@@ -1,44 +1,76 @@
-"""LightningCLI with our parser, our links between model and data, and our defaults."""
+"""LightningCLI with our parser, our links between model and data, our defaults, and one folder a run."""
 
 from __future__ import annotations
 
+import functools
 import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from vidcore.checkpoint import config_of, read_checkpoint, task_of
-from vidcore.cli import names
+from vidcore.cli import DONE, FAILED, names, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule
+from vidcore.report.callback import Report
+from vidcore.report.loggers import logger_in, wandb_ends
+from vidcore.report.progress import progress
+from vidcore.report.summary import versions
 
 
-def run(command: str, argv: list[str], chosen: dict[str, str]) -> None:
-    """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them."""
+def run(command: str, argv: list[str], chosen: dict[str, str], continued: Path | None = None) -> int:
+    """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them.
+
+    Args:
+        command: Which.
+        argv: Its arguments.
+        chosen: The class paths of model and data.
+        continued: The folder of the run that a training goes on with; None: it is a new run.
+
+    Returns:
+        The exit status: 1 where samples to evaluate could not be read.
+    """
+    if continued is not None:  # as is meant
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     recipe = names.recipe(chosen)
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
-    VidCLI(
-        VideoModule,
-        VideoDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        parser_class=VidParser,
-        parser_kwargs=parser_kwargs,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults=trainer_defaults(chosen),
-        args=[command, *argv],
-    )
+    try:
+        with wandb_ends():
+            cli = VidCLI(
+                VideoModule,
+                VideoDataModule,
+                chosen=chosen,
+                continued=continued,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                seed_everything_default=0,
+                parser_class=VidParser,
+                parser_kwargs=parser_kwargs,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                trainer_defaults=trainer_defaults(chosen),
+                args=[command, *argv],
+            )
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # which Lightning ends with status 1
+            raise KeyboardInterrupt from stop
+        raise
+    cli.trainer.strategy.barrier()  # a launcher ends all processes when the first one ends with an error
+    return FAILED if command != "fit" and cli.datamodule.unreadable else DONE
 
 
 def checkpoint_config(path: str, keep_data: bool) -> dict[str, Any]:
@@ -48,20 +80,45 @@ def checkpoint_config(path: str, keep_data: bool) -> dict[str, Any]:
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the run's own folder, whatever the logger, so that no two runs clash."""
+    """Writes ``config.yaml`` into the run's folder, whatever the logger, and tells W&B of it."""
+
+    def __init__(self, *args: Any, folder: Path, continued: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.folder = folder
+        if continued:  # the run as a whole began without a checkpoint
+            self.config = self.config.clone()
+            self.config.ckpt_path = None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called by Lightning on rank zero."""
-        logger = trainer.logger
-        if logger is None or logger.save_dir is None:
-            return
-        folder = Path(logger.log_dir or Path(logger.save_dir) / str(logger.name) / str(logger.version))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(self.parser.dump(self.config, skip_none=False))
+        text = self.parser.dump(self.config, skip_none=False)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(text)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                told = {"config": yaml.safe_load(text), "versions": versions()}
+                logger.experiment.config.update(told, allow_val_change=True)
 
 
 class VidCLI(LightningCLI):
-    """Hands the data's task to the model, and keeps the best checkpoint by the task's own metric."""
+    """Hands the data's task to the model, and keeps all that a run writes in one folder.
+
+    Args:
+        *args: LightningCLI's.
+        chosen: The class paths of model and data.
+        continued: The folder of the run to go on with; None: a new one is made.
+        **kwargs: LightningCLI's.
+    """
+
+    def __init__(self, *args: Any, chosen: dict[str, str], continued: Path | None, **kwargs: Any) -> None:
+        self.chosen, self.continued = chosen, continued
+        self.folder: Path | None = continued
+        try:
+            super().__init__(*args, **kwargs)
+        finally:
+            if self.folder is not None:
+                with suppress(OSError):  # raised unless it is empty, when the run came to nothing
+                    self.folder.rmdir()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -80,18 +137,35 @@ class VidCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint's config was put below the arguments, where Lightning would put it above."""
 
+    def instantiate_classes(self) -> None:
+        """Chooses the run's folder, in which the loggers are then built."""
+        self.folder = self.continued or new_folder(self._get(self.config, "trainer"), self.chosen)
+        self.save_config_kwargs |= {"folder": self.folder, "continued": self.continued is not None}
+        step = None if self.continued is None else _step(read_checkpoint(self._get(self.config, "ckpt_path")))
+        self.parser.add_instantiator(functools.partial(logger_in, self.folder, step), Logger, subclasses=True)
+        super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds the checkpoint of the best validation metric, unless the user has their own."""
-        trainer_config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = list(trainer_config.get("callbacks") or [])
-        own = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-        if self.subcommand == "fit" and not own and trainer_config.get("enable_checkpointing") is not False:
+        """Adds what each run has: progress, a report, and the checkpoints of the best and of the last epoch.
+
+        A user's own progress bar or checkpoints take the place of these.
+        """
+        assert self.folder is not None
+        config = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = list(config.get("callbacks") or [])
+        model, data = (self.chosen.get(option, "?").rpartition(".")[2] for option in names.GROUPS)
+        callbacks.append(Report(self.folder, model, data))
+        if config.get("enable_progress_bar") is not False and not _has(callbacks, ProgressBar):
+            callbacks.append(progress())
+        checkpoints = self.subcommand == "fit" and config.get("enable_checkpointing") is not False
+        if checkpoints and not _has(callbacks, ModelCheckpoint):
             metric = f"val/{MAIN_METRIC[self.model.task.kind]}"
-            best = ModelCheckpoint(monitor=metric, mode="max", filename="best", enable_version_counter=False)
+            common: dict[str, Any] = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}
+            best = ModelCheckpoint(monitor=metric, mode="max", filename="best", **common)
             # Not save_last: that copies the best, where what resumes a training is the newest.
-            last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+            last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
             callbacks += [best, last]
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.folder), **kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Refuses a checkpoint whose classes are not the data's."""
@@ -106,6 +180,17 @@ class VidCLI(LightningCLI):
                 "To train from these weights for other classes use --model.weights."
             )
 
+    def fit(self, **arguments: Any) -> None:
+        """Trains; however that ends, the user hears what was kept and how to go on."""
+        try:
+            self.trainer.fit(**arguments)
+        except BaseException:
+            last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
+            if last is not None and last.is_file() and self.trainer.is_global_zero:
+                print(f"kept: {last}, of the last epoch that was finished", file=sys.stderr)
+                print(f"to go on: vid fit --ckpt_path {last}", file=sys.stderr)
+            raise
+
     def after_fit(self) -> None:
         """Says where the best checkpoint is and what to do with it."""
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
@@ -113,6 +198,34 @@ class VidCLI(LightningCLI):
             score = self.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
             print(f"best checkpoint: {best} ({self.trainer.checkpoint_callback.monitor} {score:.4f})", file=sys.stderr)  # type: ignore[union-attr]
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
+
+
+def new_folder(trainer: Any, chosen: dict[str, str]) -> Path:
+    """The folder of a new run: where and as the first logger is told to write, or ``runs/MODEL_DATA/version_N``.
+
+    Args:
+        trainer: The trainer's part of the config.
+        chosen: The class paths of model and data.
+    """
+    loggers = trainer.get("logger")
+    first = loggers[0] if isinstance(loggers, list) and loggers else loggers
+    options = {} if first is None or isinstance(first, (bool, list)) else first.get("init_args") or {}
+    root = options.get("save_dir") or trainer.get("default_root_dir") or runs.ROOT
+    parent, version = Path(root) / (options.get("name") or runs.pair(chosen)), options.get("version")
+    if version is not None:
+        return parent / (version if isinstance(version, str) else f"version_{version}")
+    if getattr(rank_zero_only, "rank", 0):  # which is told by the first process where files go
+        return (runs.versions(parent) or [parent / "version_0"])[-1]
+    return runs.claim(parent)
+
+
+def _step(checkpoint: dict[str, Any]) -> int:
+    """The step, as loggers count them, that a training goes on with from a checkpoint."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
+
+
+def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
 
 
 def _task(data: VideoDataModule) -> dict[str, Any]:

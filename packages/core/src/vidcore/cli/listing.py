@@ -1,23 +1,42 @@
-"""``vid list``: what is installed."""
+"""``vid list``: what is installed. Imports no plugin."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Mapping, Sequence
 
 from vidcore import plugins
+from vidcore.cli.parsing import Parser
+
+KINDS = {group.rpartition(".")[2]: group for group in plugins.GROUPS}
+"""What ``vid list`` calls the entry-point groups."""
+
+
+def main(command: str, argv: list[str]) -> None:
+    """Prints a table, JSON, or the bare names of one kind."""
+    parser = Parser(command, "Show what is installed.")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    parser.add_argument("--names", choices=sorted(KINDS), help="print the names of one kind only, one a line")
+    arguments = parser.parse_args(argv)
+    if arguments.names:
+        print("\n".join(plugins.names(KINDS[arguments.names])))
+    elif arguments.json:
+        print(json.dumps(rows(), indent=2))
+    else:
+        print_table(["kind", "name", "distribution", "version", "problem"], rows())
+        print("".join(f"\n{line}" for line in missing()))
 
 
 def rows() -> list[dict[str, str]]:
     """One row a plugin: ``kind``, ``name``, ``distribution``, ``version``, and ``problem`` where two claim a name."""
     found = []
-    for group in plugins.GROUPS:
+    for kind, group in KINDS.items():
         for name, claims in sorted(plugins.claims(group).items()):
             for plugin in claims:
                 others = [other.distribution for other in claims if other is not plugin]
                 found.append(
                     {
-                        "kind": group.rpartition(".")[2],
+                        "kind": kind,
                         "name": name,
                         "distribution": plugin.distribution,
                         "version": plugin.version,
@@ -27,26 +46,19 @@ def rows() -> list[dict[str, str]]:
     return found
 
 
-def main(command: str, argv: list[str]) -> None:
-    """Prints a table, or JSON."""
-    parser = argparse.ArgumentParser(prog=f"vid {command}", description="Show what is installed.")
-    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
-    arguments = parser.parse_args(argv)
-    if arguments.json:
-        print(json.dumps(rows(), indent=2))
-        return
-    headings = ["kind", "name", "distribution", "version", "problem"]
-    cells = [headings, *([row[heading] for heading in headings] for row in rows())]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(headings))]
+def missing() -> list[str]:
+    """How to install each first-party distribution that is not there, and what it brings."""
+    brings: dict[str, list[str]] = {}
+    for group, known in plugins.KNOWN.items():
+        for name, distribution in known.items():
+            if name not in plugins.claims(group):
+                brings.setdefault(distribution, []).append(name)
+    return [f"pip install {distribution} brings {', '.join(names)}" for distribution, names in sorted(brings.items())]
+
+
+def print_table(columns: Sequence[str], found: Sequence[Mapping[str, str]]) -> None:
+    """Prints rows under their headings, as wide as they are, so that other programs can read them."""
+    cells = [list(columns), *([row[column] for column in columns] for row in found)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    missing = {
-        name: distribution
-        for group, known in plugins.KNOWN.items()
-        for name, distribution in known.items()
-        if name not in plugins.claims(group)
-    }
-    for distribution in sorted(set(missing.values())):
-        brings = ", ".join(name for name, by in missing.items() if by == distribution)
-        print(f"\npip install {distribution} brings {brings}", end="")
-    print()

@@ -5,10 +5,11 @@ Nothing here imports torch, so a wrong name is answered at once.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ GROUPS = {"model": "vidcore.models", "data": "vidcore.data"}
 """Option to the entry-point group, and alias module, that its names are found in."""
 
 _NAMING = ("", ".help", ".class_path")
+
+LOGGERS = {
+    "csv": ("lightning.pytorch.loggers.CSVLogger", None, ""),
+    "tensorboard": ("lightning.pytorch.loggers.TensorBoardLogger", "tensorboard", "tensorboard"),
+    "wandb": ("lightning.pytorch.loggers.WandbLogger", "wandb", '"vidcore[wandb]"'),
+}
+"""Short name to a logger's class, the module that it needs, and what to install for it."""
 
 
 def class_path(option: str, name: str) -> str:
@@ -35,6 +43,18 @@ def class_path(option: str, name: str) -> str:
     return f"{GROUPS[option]}.{name}"
 
 
+def logger(name: str) -> str:
+    """The class path of a logger by its short name; anything else stays as it is.
+
+    Raises:
+        UsageError: What the logger needs is not installed.
+    """
+    path, needs, brings = LOGGERS.get(name, (name, None, ""))
+    if needs is not None and importlib.util.find_spec(needs) is None:
+        raise UsageError(f"--trainer.logger {name} needs a package that is not installed: pip install {brings}")
+    return path
+
+
 def installed(option: str) -> str:
     """The installed names for an option, for an error that misses one."""
     return ", ".join(plugins.names(GROUPS[option])) or "none: pip install one, e.g. vidcore-movinet"
@@ -46,7 +66,10 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
     Config files come first, so that they lie below all arguments, and a name comes before its own options: jsonargparse
     takes ``--data folder --data.root clips``, but not ``--data.root clips --data folder``.
     """
-    forms = {f"--{option}{form}": option for option in GROUPS for form in _NAMING}
+    forms: dict[str, Callable[[str], str]] = {}
+    for option in GROUPS:
+        forms |= dict.fromkeys([f"--{option}{form}" for form in _NAMING], functools.partial(class_path, option))
+    forms |= dict.fromkeys(("--trainer.logger", "--trainer.logger.class_path"), logger)
     command = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments[:1]))
     expanded = command + _first(arguments[len(command) :], ("-c", "--config"))
     for option in GROUPS:
@@ -62,9 +85,9 @@ def expand_arguments(arguments: Sequence[str]) -> list[str]:
         if key not in forms:
             continue
         if equals:
-            expanded[index] = f"{key}={class_path(forms[key], value)}"
+            expanded[index] = f"{key}={forms[key](value)}"
         elif index + 1 < len(expanded) and not expanded[index + 1].startswith("-"):
-            expanded[index + 1] = class_path(forms[key], expanded[index + 1])
+            expanded[index + 1] = forms[key](expanded[index + 1])
     return expanded
 
 
@@ -82,17 +105,28 @@ def _first(arguments: Sequence[str], options: tuple[str, ...]) -> list[str]:
 
 
 def expand_config(config: Any) -> Any:
-    """A config tree with the names under ``model`` and ``data`` in full."""
+    """A config tree with the names under ``model``, ``data`` and ``trainer.logger`` in full."""
     if not isinstance(config, Mapping):
         return config
     expanded = dict(config)
     for option in GROUPS:
-        value = expanded.get(option)
-        if isinstance(value, str):
-            expanded[option] = {"class_path": class_path(option, value)}
-        elif isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
-            expanded[option] = {**value, "class_path": class_path(option, value["class_path"])}
+        if option in expanded:
+            expanded[option] = _expanded(expanded[option], functools.partial(class_path, option))
+    trainer = expanded.get("trainer")
+    if isinstance(trainer, Mapping) and "logger" in trainer:
+        several = isinstance(trainer["logger"], list)
+        loggers = [_expanded(each, logger) for each in (trainer["logger"] if several else [trainer["logger"]])]
+        expanded["trainer"] = {**trainer, "logger": loggers if several else loggers[0]}
     return expanded
+
+
+def _expanded(value: Any, expand: Callable[[str], str]) -> Any:
+    """A config's value with its class's name in full; unchanged where it names no class."""
+    if isinstance(value, str):
+        return {"class_path": expand(value)}
+    if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
+        return {**value, "class_path": expand(value["class_path"])}
+    return value
 
 
 def expand_environment(command: str) -> None:

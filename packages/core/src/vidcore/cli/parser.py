@@ -13,7 +13,13 @@ from vidcore.cli import UsageError, names
 
 
 class VidParser(LightningArgumentParser):
-    """Expands names in a copy of the arguments and in every config text; everything else is jsonargparse's."""
+    """Expands names in a copy of the arguments and in every config text; everything else is jsonargparse's.
+
+    Options cannot be abbreviated: a new option would change what an abbreviation means.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """See jsonargparse; ``args`` are left as they are."""

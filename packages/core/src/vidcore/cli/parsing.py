@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vidcore.cli import UsageError, names
+from vidcore.cli import UsageError, names, options
 
 if TYPE_CHECKING:
     from vidcore.module import VideoModule
@@ -38,18 +37,8 @@ class Parser(argparse.ArgumentParser):
         """An option that is not there gets the nearest ones and all there are."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:
-            message = wrong_option(unknown[0], self.options())
+            message = options.wrong_option(unknown[0], self.options())
         raise UsageError(f"{self.prog}: {message}")
-
-
-def wrong_option(given: str, options: Sequence[str]) -> str:
-    """What to say of an option that does not exist."""
-    given = given.partition("=")[0]
-    if not given.startswith("-"):
-        return f"unexpected argument {given}"
-    near = difflib.get_close_matches(given, options, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ";"
-    return f"no option {given}{hint} there are {', '.join(options)}"
 
 
 class ModelParser(Parser):
@@ -77,6 +66,7 @@ class ModelParser(Parser):
             UsageError: No model, two, or a file that is not there.
             PluginError: The model is not installed.
         """
+        command = self.prog.removeprefix("vid ")
         own, model = _split(names.expand_arguments(argv))
         arguments = self.parse_args(own)
         arguments.model_arguments = model
@@ -90,6 +80,7 @@ class ModelParser(Parser):
         elif not model:
             known = names.installed("model")
             raise UsageError(f"{self.prog} needs --ckpt_path FILE or --model NAME; installed: {known}")
+        options.check(command, model, names.chosen(command, model))
         if arguments.weights is not None and not Path(arguments.weights).is_file():
             raise UsageError(f"no weights at {arguments.weights}")
         if arguments.classes is not None and not arguments.classes.isdigit() and not Path(arguments.classes).is_file():
@@ -158,4 +149,3 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
     elif trained:
         raise UsageError("a model by name needs --weights FILE, or name a checkpoint with --ckpt_path")
     return model.eval()
-

@@ -1,133 +1,69 @@
-"""``vid predict``: one row a video, as JSON Lines."""
+"""``vid predict``: one row a video, as JSON Lines or Parquet."""
 
 from __future__ import annotations
 
 import argparse
-import glob
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
 
 from vidcore.cli import UsageError
-from vidcore.files import VIDEO_ENDINGS
-
-if TYPE_CHECKING:
-    from vidcore.module import VideoModule
+from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.cli.rows import Output
+from vidcore.files import expand_paths
 
 
 def main(command: str, argv: list[str]) -> int:
     """Prints or writes the rows; exit status 1 where a video could not be read."""
-    parser = argparse.ArgumentParser(prog=f"vid {command}", description="Predict on video files, one row each.")
+    parser = ModelParser(command, "Predict on video files, one row each.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders or glob patterns")
-    parser.add_argument("--ckpt_path", required=True, help="a checkpoint that vid fit wrote")
-    parser.add_argument("--output", help="JSON Lines file to write; default: print")
+    parser.add_argument("--output", metavar="FILE", help=".jsonl or .parquet; goes on where it stopped; default: print")
     parser.add_argument("--render", metavar="DIR", help="folder for mp4 files of the clips as the model saw them")
-    parser.add_argument("--views", type=int, default=1, help="clips a video, spread over time and averaged")
-    parser.add_argument("--batch_size", type=int, default=1, help="videos a step")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
+    parser.add_argument("--views", type=_positive, default=1, help="clips a video, spread over time and averaged")
+    parser.add_argument("--batch_size", type=_positive, default=1, help="videos a step and process")
+    parser.add_argument("--num_workers", type=_count, default=0, help="further processes that decode, a process")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to read a video in, else it is an error")
     parser.add_argument("--accelerator", default="auto", help="as of Lightning's trainer: auto, cpu, gpu …")
-    arguments = parser.parse_args(argv)
-    if not Path(arguments.ckpt_path).is_file():
-        raise UsageError(f"no checkpoint at {arguments.ckpt_path}")
-    paths = expand(arguments.videos)
+    parser.add_argument("--devices", type=_positive, default=1, help="processes that share the list, a node")
+    parser.add_argument("--num_nodes", type=_positive, default=1, help="nodes, under torchrun or SLURM")
+    arguments = parser.parse(argv)
+    output = Output(arguments.output) if arguments.output is not None else None
+    if output is None and arguments.devices * arguments.num_nodes > 1:
+        raise UsageError("several processes need --output FILE to write to")
+    paths = listed(arguments)
+    model = load_model(arguments, trained=True)
+    if arguments.render is not None and "rgb" not in model.clip_spec.modalities:
+        raise UsageError(f"--render: {type(model).__name__} sees no pictures")
 
-    from vidcore.checkpoint import load_module
+    from vidcore.cli.predictor import predict
 
-    module = load_module(arguments.ckpt_path)
-    if arguments.output is None:
-        return predict(module, paths, sys.stdout, arguments)
-    Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-    with Path(arguments.output).open("w", encoding="utf-8") as file:
-        return predict(module, paths, file, arguments)
+    return predict(model, paths, output, arguments)
 
 
-def expand(arguments: list[str]) -> list[str]:
-    """Files as they are, the videos below folders, and what glob patterns match, in order and without repeats.
+def listed(arguments: argparse.Namespace) -> list[str]:
+    """The videos that the arguments name, without those that an earlier run rendered.
 
     Raises:
-        UsageError: An argument that stands for nothing.
+        UsageError: An argument that stands for nothing; ``--render`` names no folder, or that of all videos.
     """
-    paths: list[str] = []
-    for argument in arguments:
-        if Path(argument).is_dir():
-            below = sorted(Path(argument).rglob("*"))
-            found = [str(path) for path in below if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
-            if not found:
-                raise UsageError(f"no video below {argument}; known endings: {' '.join(sorted(VIDEO_ENDINGS))}")
-        elif Path(argument).is_file():
-            found = [argument]
-        else:
-            found = sorted(path for path in glob.glob(argument, recursive=True) if Path(path).is_file())
-            if not found:
-                raise UsageError(f"no file {argument}")
-        paths += found
-    return list(dict.fromkeys(paths))
+    paths = expand_paths(arguments.videos)
+    if arguments.render is None:
+        return paths
+    folder = Path(arguments.render).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--render {arguments.render} is no folder")
+    left = [path for path in paths if folder not in Path(path).resolve().parents]
+    if not left:
+        raise UsageError(f"--render {arguments.render} holds the videos: what is rendered needs a folder of its own")
+    if len(left) < len(paths):
+        print(f"vid: passed over {len(paths) - len(left)} files below --render {arguments.render}", file=sys.stderr)
+    return left
 
 
-def predict(module: VideoModule, paths: list[str], file: TextIO, arguments: argparse.Namespace) -> int:
-    """Writes a row as soon as a video is done."""
-    import logging
-
-    from lightning.pytorch import Callback, Trainer
-
-    from vidcore.batch import Batch
-    from vidcore.datamodule import Sample, VideoDataModule
-
-    class Paths(VideoDataModule):
-        def samples(self, split: str) -> list[Sample]:
-            return [Sample(path) for path in paths]
-
-    failed: list[str] = []
-
-    class Write(Callback):
-        def on_predict_batch_end(
-            self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-        ) -> None:
-            for row in outputs:
-                trace = row.pop("trace", {})
-                if "error" in row:
-                    failed.append(row["path"])
-                elif arguments.render:
-                    row["rendered"] = str(render(module, row, trace, batch, Path(arguments.render)))
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = Trainer(
-        accelerator=arguments.accelerator,
-        devices=1,
-        logger=False,
-        callbacks=[Write()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
-    data = Paths(batch_size=arguments.batch_size, num_workers=arguments.num_workers, views=arguments.views)
-    trainer.predict(module, data, return_predictions=False)
-    if failed:
-        print(f"vid: {len(failed)} of {len(paths)} videos could not be read", file=sys.stderr)
-    return 1 if failed else 0
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no positive whole number")
+    return int(text)
 
 
-def render(module: VideoModule, row: dict[str, Any], trace: dict[str, Any], batch: Any, folder: Path) -> Path:
-    """Writes the first view of a video as the model saw it, with the prediction and the trace drawn in."""
-    import torch
-
-    from vidcore.video.encode import write_video
-    from vidcore.video.render import draw
-
-    spec = module.clip_spec
-    clip = batch["inputs"]["rgb"][batch["ids"].index(row["path"])].cpu()
-    mean, std = (torch.tensor(value).reshape(3, 1, 1, 1) for value in (spec.mean, spec.std))
-    frames = ((clip * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).transpose(0, 1)
-    lines = [f"{best['class']}  {best['score']:.2f}" for best in row.get("top", [])[:2]]
-    lines.append(f"{row['gmacs']:.3f} GMACs")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{Path(row['path']).stem}.mp4"
-    number = 1
-    while path.exists():
-        number += 1
-        path = folder / f"{Path(row['path']).stem}_{number}.mp4"
-    write_video(path, draw(frames, lines, trace), fps=spec.fps or 8)
-    return path
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)

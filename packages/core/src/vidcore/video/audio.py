@@ -10,11 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidcore.clip import ClipSpec
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import AV_ERRORS, clock_zero
+from vidcore.video.sampling import audio_windows
 
 # Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
 _PREROLL = 0.5
+# A longer silence is a damaged timestamp, and would fill the memory.
+_GAP = 3600.0
+# Seconds of sound that are read whole to cut windows out.
+_WHOLE = 60.0
 
 
 class NoAudioError(VideoError):
@@ -63,9 +69,62 @@ def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end:
     return torch.from_numpy(np.clip(wave, -1, 1))
 
 
+def read_audio_windows(
+    path: str | os.PathLike[str], spec: ClipSpec, start: float = 0.0, end: float | None = None
+) -> Tensor:
+    """Read the sound that goes with a clip's segments, see :func:`~vidcore.video.sampling.audio_windows`.
+
+    Of a stretch of more than a minute only the windows are decoded, and its length is what the container says.
+
+    Args:
+        path: A video or audio file.
+        spec: Gives the number of windows S, their length and the rate.
+        start: Where the stretch begins, in seconds.
+        end: Where it ends; the end of the sound if None.
+
+    Returns:
+        float32 (S, N) in [-1, 1], with silence before and after the sound.
+
+    Raises:
+        NoAudioError: There is no audio stream.
+        VideoError: The file is missing or broken.
+    """
+    rate, length = spec.audio_rate, round(spec.audio_rate * spec.audio_seconds)
+    seconds = (end if end is not None else _duration(path)) - start
+    if seconds > _WHOLE:
+        windows = audio_windows(seconds, spec)
+        pieces = [read_audio(path, rate, start + first, start + first + spec.audio_seconds) for first, _ in windows]
+        return torch.stack([piece[:length] for piece in pieces])
+    sound = read_audio(path, rate, start, end)
+    firsts = [round(first * rate) for first, _ in audio_windows(len(sound) / rate, spec)]
+    sound = torch.nn.functional.pad(sound, (0, max(0, firsts[-1] + length - len(sound))))
+    return torch.stack([sound[first : first + length] for first in firsts])
+
+
+def silence(spec: ClipSpec) -> Tensor:
+    """(S, N) zeros, as :func:`read_audio_windows` would return for a mute file."""
+    return torch.zeros(spec.segments, round(spec.audio_rate * spec.audio_seconds))
+
+
+def _duration(path: str | os.PathLike[str]) -> float:
+    """Seconds of sound according to the container, on the clock of the frames; 0 if it does not say."""
+    try:
+        with av.open(os.fspath(path)) as container:
+            if not container.streams.audio:
+                raise NoAudioError(path)
+            stream = container.streams.audio[0]
+            if stream.duration is not None and stream.time_base is not None:
+                return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_zero(container)
+            return (container.duration or 0) / av.time_base
+    except AV_ERRORS as error:
+        raise VideoError(path, getattr(error, "strerror", None) or error) from error
+
+
 def _read_mono(container: av.container.InputContainer, start: float, end: float | None) -> tuple[np.ndarray, int]:
     """Decode to a waveform in the source's rate whose sample 0 is at second ``start`` of the clock."""
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise ValueError("has an audio stream of an unknown kind")
     zero = clock_zero(container)
     base = float(stream.time_base or 1 / av.time_base)
     rate = stream.rate
@@ -77,7 +136,8 @@ def _read_mono(container: av.container.InputContainer, start: float, end: float 
     for frame in container.decode(stream):
         # Timestamps may be too coarse to count samples (1 ms in Matroska): trust the count unless they part.
         place = following if frame.pts is None else round((frame.pts * base - zero - start) * rate)
-        if pieces and abs(place - following) <= max(1, math.ceil(base * rate)):
+        gap = place - following
+        if gap > _GAP * rate or (pieces and abs(gap) <= max(1, math.ceil(base * rate))):
             place = following
         if end is not None and place >= (end - start) * rate:
             break

@@ -181,6 +181,9 @@ class PyavDecoder:
             self._container.close()
             raise VideoError(self.path, "has no video stream")
         self._stream = streams[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise VideoError(self.path, "has a video stream of an unknown kind")
         self._stream.codec_context.thread_count = 1
 
     def _reopen(self) -> None:
@@ -241,15 +244,17 @@ class PyavDecoder:
 
     def _read(self, wanted: list[int]) -> Tensor:
         try:
-            return self._collect(wanted)
-        except _NotThereError:
-            # Packets promised what decoding does not give: only counting tells what is there.
-            self._index = self._count()
-        check_indices(self.path, wanted, self.num_frames)
-        try:
+            try:
+                return self._collect(wanted)
+            except _NotThereError:
+                # Packets promised what decoding does not give: only counting tells what is there.
+                self._index = self._count()
+            check_indices(self.path, wanted, self.num_frames)
             return self._collect(wanted)
         except _NotThereError as error:
             raise VideoError(self.path, f"frames up to {max(wanted)} cannot be decoded: {error}") from error
+        except AV_ERRORS as error:
+            raise VideoError(self.path, _reason(error)) from error
 
     def _collect(self, wanted: list[int]) -> Tensor:
         out: Tensor | None = None

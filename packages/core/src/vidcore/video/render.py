@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from vidcore.clip import ClipSpec
+
+# Pillow's own font has no letter beyond ASCII.
+_FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 _LEGIBLE = 240  # short side in pixels below which a line of text would not fit
 
 
@@ -34,7 +40,7 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
     height, width = frames.shape[-2:]
     factor = -(-_LEGIBLE // min(height, width))
     height, width = height * factor, width * factor
-    font = ImageFont.load_default(size=max(14, min(height, width) // 20))
+    font = ImageFont.truetype(_FONT, max(13, min(height, width) // 22))
 
     text = "\n".join(part for line in lines for part in _broken(line, width - 12, font))
     band = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((6, 4), text, font)[3] + 6 if text else 0
@@ -54,6 +60,20 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
         whole.paste(picture)
         drawn.append(torch.from_numpy(np.array(whole)))
     return torch.stack(drawn).permute(0, 3, 1, 2)
+
+
+def frames_of(clip: Tensor, spec: ClipSpec) -> Tensor:
+    """The frames of a clip as a model got it, with its normalisation undone, on the CPU.
+
+    Args:
+        clip: (3, T, H, W) float, normalised by the clip spec's mean and std.
+        spec: How the clip was made.
+
+    Returns:
+        (T, 3, H, W) uint8.
+    """
+    mean, std = (torch.tensor(value).reshape(3, 1, 1, 1) for value in (spec.mean, spec.std))
+    return ((clip.detach().float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).transpose(0, 1)
 
 
 def _even(width: float, height: float) -> tuple[int, int]:
@@ -78,7 +98,8 @@ def _captions(found: Mapping[str, Any]) -> list[str]:
 
 
 def _outline(pen: ImageDraw.ImageDraw, boxes: Any, captions: list[str], factor: int, colour: str, font: Any) -> None:
-    """Boxes (N, 4), each with its caption inside its upper left corner."""
+    """Boxes (N, 4), each with its caption inside its upper left corner, or where that leaves room within the frame."""
+    width, height = pen.im.size
     line = max(2, int(font.size) // 7)
     for box, caption in zip(boxes, captions, strict=True):
         left, top, right, bottom = (float(value) * factor for value in box)
@@ -86,6 +107,7 @@ def _outline(pen: ImageDraw.ImageDraw, boxes: Any, captions: list[str], factor: 
             continue
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=line)
         if caption:
-            corner = (left + line + 1, top + line)
+            _, _, wide, high = pen.textbbox((0, 0), caption, font)
+            corner = (max(0, min(left + line + 1, width - wide)), max(0, min(top + line, height - high)))
             pen.rectangle(pen.textbbox(corner, caption, font), fill=colour)
             pen.text(corner, caption, "black", font)

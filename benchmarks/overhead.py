@@ -1,0 +1,164 @@
+"""What does ``vid fit`` add to a step of training, beside a plain PyTorch loop?
+
+    python benchmarks/overhead.py
+
+One process runs ``vid fit`` as a user does, with logger, progress, report and checkpoints. A callback stops it every
+ten steps and lets a plain loop train a copy of the same network on the same batch for ten steps, with the same
+optimiser and schedule. So the two take turns, and each turn gives one ratio. A step is timed from its beginning to the
+beginning of the next: fetching and moving the batch, callbacks and logging are in it. The batch stays in memory: time
+to read, which both would spend, would only bring the ratio nearer to 1. Prints a Markdown table of medians with
+quartiles; exit status 1 if a ratio is above 1.05.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from vidcore import VideoModule
+from vidcore.batch import Batch
+from vidcore.cli import main as vid
+from vidcore_datasets.moving_digits import MovingDigits
+
+LIMIT = 1.05
+TURN = 10
+"""Steps a turn; as many as lie between two lines of the log, so that each turn writes one."""
+WARM_UP = 3
+"""Turns that are not counted."""
+SETTINGS = ((8, 4, 48), (32, 4, 48))
+"""Batch size, frames and size."""
+
+
+class Repeated(Dataset[Batch]):
+    """One batch, ``steps`` times."""
+
+    def __init__(self, batch: Batch, steps: int) -> None:
+        self.batch, self.steps = batch, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        if index >= self.steps:
+            raise IndexError(index)
+        return {**self.batch, "inputs": dict(self.batch["inputs"])}  # training writes into these
+
+
+class HeldDigits(MovingDigits):
+    """``moving_digits``, of which training sees the first batch again and again."""
+
+    steps = 0
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        batch = next(iter(super().train_dataloader()))
+        return DataLoader(Repeated(batch, self.steps), batch_size=None, pin_memory=torch.cuda.is_available())
+
+
+class TakingTurns(Callback):
+    """Times ``vid fit`` and a plain loop in turns of :data:`TURN` steps."""
+
+    turns: list[tuple[float, float]]
+    """Seconds a turn of ``vid fit``, and of the plain loop after it; of the latest training."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: VideoModule) -> None:  # type: ignore[override]
+        type(self).turns = []
+        self.plain = plain_loop(copy.deepcopy(pl_module), trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        self.started = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: VideoModule, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
+        if batch_idx % TURN:
+            return
+        ended = now(pl_module.device)
+        for _ in range(TURN):
+            next(self.plain)
+        begun = now(pl_module.device)
+        if batch_idx:
+            self.turns.append((ended - self.started, begun - ended))
+        self.started = begun
+
+
+def plain_loop(module: VideoModule, loader: DataLoader[Any]) -> Iterator[None]:
+    """Trains the module's network as one writes it without a framework; yields after each step."""
+    network: torch.nn.Module = module.net
+    device = next(network.parameters()).device
+    optimizer, schedule = module.optim.build(network.parameters(), len(loader))
+    mean = torch.tensor(module.clip_spec.mean, device=device).reshape(3, 1, 1, 1)
+    std = torch.tensor(module.clip_spec.std, device=device).reshape(3, 1, 1, 1)
+    network.train()
+    for batch in loader:
+        rgb = batch["inputs"]["rgb"].to(device, non_blocking=True)
+        target = batch["target"].to(device, non_blocking=True)
+        logits = network((rgb.float() / 255 - mean) / std)
+        loss = F.cross_entropy(logits, target, label_smoothing=module.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        yield
+
+
+def now(device: torch.device) -> float:
+    """Seconds, when the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def measure(folder: Path, batch: int, frames: int, size: int, turns: int) -> list[tuple[float, float]]:
+    """Runs ``vid fit``; returns what :class:`TakingTurns` noted, without the first turns."""
+    # vid builds the classes of the importable module, which are not those of the program being run.
+    from overhead import HeldDigits, TakingTurns
+
+    HeldDigits.steps = TURN * (WARM_UP + turns + 1)
+    arguments = [
+        *("fit", "--model", "movinet", "--data", "overhead.HeldDigits", "--data.root", str(folder / "data")),
+        *("--model.clip", f'{{"frames": {frames}, "size": {size}}}', "--data.batch_size", str(batch)),
+        *("--data.num_train", str(max(32, batch)), "--data.num_val", "8", "--data.num_test", "8"),
+        *("--trainer.max_epochs", "1", "--trainer.callbacks+", "overhead.TakingTurns"),
+        *("--trainer.logger.save_dir", str(folder / "runs")),
+    ]
+    if vid(arguments):
+        raise SystemExit("vid fit failed")
+    return TakingTurns.turns[WARM_UP:]
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median (quartiles)."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def main() -> int:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=20, help="of each, for each row")
+    turns = parser.parse_args().turns
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores"
+    print(f"MoViNet-A0 on {device}, {turns} turns of {TURN} steps each; median (quartiles)\n")
+    print("| batch | clip | plain loop, ms a step | `vid fit`, ms a step | ratio |\n|---:|---|---|---|---|", flush=True)
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        for batch, frames, size in SETTINGS:
+            pairs = measure(Path(name), batch, frames, size, turns)
+            ratios = [fit / plain for fit, plain in pairs]
+            steps = [spread([1000 * pair[part] / TURN for pair in pairs], 1) for part in (1, 0)]
+            print(f"| {batch} | {frames} × {size}² | {' | '.join(steps)} | {spread(ratios, 3)} |", flush=True)
+            worst = max(worst, statistics.median(ratios))
+    return int(worst > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""``vid export``: a model as ONNX or torch.export, checked against eager."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from vidcore.cli import UsageError
+from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.errors import UserError
+from vidcore.files import expand_paths
+
+ENDINGS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
+"""Of the formats, and the packages that each needs."""
+
+
+def main(command: str, argv: list[str]) -> None:
+    """Writes the file and says how far it is from eager."""
+    parser = ModelParser(
+        command,
+        "Write a model as ONNX (.onnx) or torch.export (.pt2). The graph takes uint8 RGB frames (B, 3, T, H, W), "
+        "normalises them and returns logits; it is checked against eager on real clips and on noise.",
+    )
+    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="clips to check on; none: a video is made")
+    parser.add_argument("--output", required=True, metavar="FILE", help="model.onnx or model.pt2")
+    arguments = parser.parse(argv)
+    ending = Path(arguments.output).suffix
+    if ending not in ENDINGS:
+        raise UsageError(f"--output {arguments.output} must end in {' or '.join(ENDINGS)}")
+    missing = [name for name in ENDINGS[ending] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f'writing ONNX needs {", ".join(missing)}: pip install "vidcore[export]"')
+    paths = expand_paths(arguments.videos)
+    model = load_model(arguments, trained=True)
+
+    from vidcore.tools.export import export
+
+    exported = export(model, arguments.output, paths)
+    for found in exported.differences:
+        print(f"on {found.clips}: logits differ by {found.absolute:.2g}, {found.relative:.2g} of the largest")
+    batch = "any number of clips a batch" if exported.dynamic else "one clip a batch: the model fixes it"
+    print(f"{exported.path}: {exported.path.stat().st_size / 1e6:.1f} MB, {batch}")

@@ -1,0 +1,246 @@
+"""Predicting with Lightning's trainer: one process, or several that share the list."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from vidcore.batch import Batch
+from vidcore.cli import UsageError
+from vidcore.cli.progress import Progress
+from vidcore.cli.rows import Output, Row, RowFile, as_line, printable
+from vidcore.datamodule import VideoDataModule
+from vidcore.dataset import Sample
+from vidcore.distributed import gathered
+from vidcore.errors import UserError
+from vidcore.module import VideoModule
+from vidcore.video.encode import write_video
+from vidcore.video.render import draw, frames_of
+
+DRAWN_SCORE = 0.3
+"""Detections below it are left out of the picture."""
+
+
+def predict(model: VideoModule, paths: list[str], output: Output | None, arguments: argparse.Namespace) -> int:
+    """Predicts on the videos whose rows are not in the output yet.
+
+    Args:
+        model: In eval mode.
+        paths: The list; the first process's is that of all.
+        output: Where rows go; None: to stdout.
+        arguments: Of the command line.
+
+    Returns:
+        The exit status: 1 where a video could not be read. The first process's counts.
+
+    Raises:
+        UsageError: Lightning refuses devices or nodes.
+        UserError: The output cannot be read or written.
+        KeyboardInterrupt: Ctrl-C; what was finished is in the output.
+    """
+    renderer = Renderer(Path(arguments.render), paths, model) if arguments.render is not None else None
+    rows = Rows(output, renderer)
+    trainer = _trainer(arguments, rows)
+    first = trainer.is_global_zero
+    with output.locked() if output and first else nullcontext():
+        done = {row["path"] for row in output.join(paths) if "error" not in row} if output and first else set()
+        data = Paths(
+            batch_size=arguments.batch_size,
+            num_workers=arguments.num_workers,
+            views=arguments.views,
+            timeout=arguments.timeout,
+        )
+        data.paths = [path for path in paths if printable(path) not in done]
+        if len(data.paths) < len(paths):
+            already = f"{len(paths) - len(data.paths)} of {len(paths)} videos are in {arguments.output} already"
+            print(f"vid: {already}; remove it to predict them anew", file=sys.stderr)
+        failure = ""
+        try:
+            trainer.predict(model, data, return_predictions=False)
+        except UserError as error:  # the others finish their shares
+            failure = str(error)
+        except SystemExit:
+            if trainer.interrupted and output and first:
+                kept = output.join(paths) if trainer.world_size == 1 else output.read()
+                where = output.path if trainer.world_size == 1 else f"{output.path} and its parts"
+                print(f"vid: {len(kept)} rows are in {where}; the same command goes on", file=sys.stderr)
+            if trainer.interrupted:  # Lightning leaves with 1
+                raise KeyboardInterrupt from None
+            raise
+        failures = [text for text in gathered(failure) if text]
+        if not first:
+            return 0
+        if failures:
+            raise UserError("; ".join(dict.fromkeys(failures)))
+        if output:
+            names = set(map(printable, paths))
+            rows.failed = sum("error" in row for row in output.join(paths) if row["path"] in names)
+    if rows.failed:
+        print(f"vid: {rows.failed} of {len(paths)} videos could not be read", file=sys.stderr)
+    return 1 if rows.failed else 0
+
+
+def _trainer(arguments: argparse.Namespace, rows: Rows) -> Trainer:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # nothing is left to do
+    several = arguments.devices * arguments.num_nodes > 1
+    try:
+        trainer = Trainer(
+            accelerator=arguments.accelerator,
+            devices=arguments.devices,
+            num_nodes=arguments.num_nodes,
+            # Processes wait for each other at the end only, and the shares may take hours more or less.
+            strategy=DDPStrategy(timeout=timedelta(days=30)) if several else "auto",
+            callbacks=[rows],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        if isinstance(trainer.strategy, DDPStrategy) and trainer.strategy.cluster_environment is not None:
+            trainer.strategy.cluster_environment.validate_settings(arguments.devices, arguments.num_nodes)
+    except (MisconfigurationException, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return trainer
+
+
+class Paths(VideoDataModule):
+    """The videos that are left to do."""
+
+    paths: Sequence[str] = ()
+
+    def setup(self, stage: str) -> None:
+        """Takes the first process's list: only that knows what is done, and a folder may have grown since."""
+        self.paths = self.trainer.strategy.broadcast(self.paths)  # type: ignore[union-attr]
+
+    def samples(self, split: str) -> list[Sample]:
+        """The videos, unlabelled."""
+        return [Sample(path) for path in self.paths]
+
+    def predict_dataloader(self) -> Any:
+        """This process's share."""
+        return super().predict_dataloader() if self.paths else []
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Nothing: rows tell what could not be read."""
+        return batch
+
+    def teardown(self, stage: str) -> None:
+        """Nothing, for the same reason."""
+
+
+class Rows(Callback):
+    """Writes a row as soon as its video is done."""
+
+    def __init__(self, output: Output | None, renderer: Renderer | None) -> None:
+        self.output, self.renderer = output, renderer
+        self.failed = 0
+        self.file: RowFile | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Looks where to write, and begins to count."""
+        rank, processes = trainer.global_rank, trainer.world_size
+        if self.output is not None:
+            self.file = self.output.file(rank, processes)
+        share = len(range(rank, len(trainer.datamodule.paths), processes))  # type: ignore[attr-defined]
+        what = "videos" if processes == 1 else f"videos of process 0 of {processes}"
+        shown = rank == 0 and (self.output is not None or not sys.stdout.isatty())
+        self.progress = Progress(what, share, shown).__enter__()
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Writes the batch's rows."""
+        for row in outputs:
+            trace = row.pop("trace", {})
+            if "error" in row:
+                self.failed += 1
+                print(f"vid: {row['error']}", file=sys.stderr)
+            elif self.renderer is not None:
+                row["rendered"] = printable(str(self.renderer.render(row, trace, batch)))
+            row |= {key: printable(row[key]) for key in ("path", "error") if key in row}
+            if self.file is not None:
+                self.file.write(row)
+            else:
+                sys.stdout.buffer.write(as_line(row))
+                sys.stdout.buffer.flush()
+            self.progress.advance()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Closes the file."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Closes the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+        self.progress.__exit__(None, None, None)
+
+
+class Renderer:
+    """Writes the first view of a video as the model saw it, with the prediction and the trace drawn in.
+
+    A video's file has the video's name; where videos share theirs, a hash of the path is added.
+
+    Args:
+        folder: Where the mp4 files go.
+        paths: All videos there are.
+        model: The model.
+    """
+
+    def __init__(self, folder: Path, paths: Sequence[str], model: VideoModule) -> None:
+        self.folder, self.spec = folder, model.clip_spec
+        self.stems = Counter(Path(path).stem for path in paths)
+
+    def path(self, video: str) -> Path:
+        """Where the video's picture goes."""
+        stem = Path(video).stem
+        if self.stems[stem] > 1:
+            stem += "_" + hashlib.sha256(video.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return self.folder / f"{stem}.mp4"
+
+    def render(self, row: Row, trace: dict[str, Any], batch: Batch) -> Path:
+        """Draws the clip and writes it.
+
+        Raises:
+            UserError: The system refuses.
+        """
+        frames = frames_of(batch["inputs"]["rgb"][batch["ids"].index(row["path"])], self.spec)
+        lines = [f"{best['class']}  {best['score']:.2f}" for best in row.get("top", [])[:2]]
+        lines.append(f"{row['gmacs']:.3f} GMACs")
+        if "detections" in row:
+            trace = {**trace, "boxes": [_boxes(row["detections"], frame) for frame in range(len(frames))]}
+        path = self.path(row["path"])
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_video(path, draw(frames, lines, trace), fps=self.spec.fps or 8)
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or error}") from error
+        return path
+
+
+def _boxes(detections: Sequence[dict[str, Any]], frame: int) -> dict[str, Any]:
+    """The detections of one frame as :func:`vidcore.video.render.draw` wants them."""
+    found = [box for box in detections if box["frame"] == frame and box["score"] >= DRAWN_SCORE]
+    return {
+        "boxes": [box["box"] for box in found],
+        "labels": [box["class"] for box in found],
+        "scores": [box["score"] for box in found],
+    }

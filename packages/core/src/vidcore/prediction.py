@@ -1,0 +1,62 @@
+"""What a model says of each video of a batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidcore.batch import Output
+from vidcore.metrics import scores_of
+from vidcore.task import Task
+
+TOP = 5
+"""How many classes a prediction names."""
+
+
+def view_numbers(ids: Sequence[str]) -> Tensor:
+    """(B,) int64: which view of its video each row is, from 0; all views of a video are rows of one batch."""
+    seen: Counter[str] = Counter()
+    numbers = []
+    for video_id in ids:
+        numbers.append(seen[video_id])
+        seen[video_id] += 1
+    return torch.tensor(numbers)
+
+
+def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, seconds: float) -> list[dict[str, Any]]:
+    """One row a video: ``path``, ``top`` or ``detections``, ``gmacs``, ``ms``, ``trace``.
+
+    Args:
+        output: Of a batch of B rows; the scores of a video's views are averaged, of the rest the first view's count.
+        ids: B names of videos.
+        task: Names the classes.
+        macs: (B,) multiply-accumulates.
+        seconds: That the batch took.
+    """
+    rows = []
+    for video in dict.fromkeys(ids):
+        of_video = [row for row, video_id in enumerate(ids) if video_id == video]
+        row: dict[str, Any] = {"path": video}
+        if output.logits is not None:
+            scores = scores_of(output.logits[of_video], task).mean(0)
+            best = scores.topk(min(TOP, task.num_classes))
+            row["top"] = [
+                {"class": task.classes[index], "score": round(score, 4)}
+                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ]
+        if output.detections is not None:
+            found = output.detections[of_video[0]]
+            columns = (found[key].tolist() for key in ("frames", "labels", "scores", "boxes"))
+            row["detections"] = [
+                {"frame": frame, "class": task.classes[label], "score": round(score, 4), "box": box}
+                for frame, label, score, box in zip(*columns, strict=True)
+            ]
+        row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 9)
+        row["ms"] = round(1000 * seconds * len(of_video) / len(ids), 3)
+        row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}
+        rows.append(row)
+    return rows

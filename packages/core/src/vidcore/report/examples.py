@@ -1,0 +1,111 @@
+"""What an evaluation leaves to be shown: some videos with what the model made of them, and how often its parts ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidcore.batch import Batch, Output
+from vidcore.flops import macs_per_row
+from vidcore.metrics import per_frame, scores_of
+from vidcore.module import VideoModule
+from vidcore.task import Task
+from vidcore.video.render import frames_of
+
+EXAMPLES = 8
+"""How many videos are shown."""
+
+SURE = 0.3
+"""The least score of a box that is drawn."""
+
+
+@dataclass
+class Example:
+    """One video as the model saw it, its first view, and what was predicted from all of its views."""
+
+    id: str
+    frames: Tensor
+    """(T, 3, H, W) uint8."""
+    predicted: str
+    true: str
+    right: bool | None
+    """Whether the prediction is the truth; None where that is no question of yes or no."""
+    gmacs: float
+    fps: float = 8.0
+    """At which to show the frames, in Hz."""
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Collector:
+    """Watches the batches of one evaluation.
+
+    Args:
+        module: The model that is evaluated.
+        batches: How many batches are to come; the examples are spread over them.
+        show: Whether this process keeps examples.
+    """
+
+    def __init__(self, module: VideoModule, batches: float, show: bool) -> None:
+        self.module = module
+        self.examples: list[Example] = []
+        self._rows = 0
+        self._runs: dict[str, Tensor] = {name: torch.zeros((), device=module.device) for name in module.costs()}
+        self._every = max(1, int(batches) // EXAMPLES) if batches < float("inf") else 1
+        self._each = -(-EXAMPLES // max(1, int(min(batches, EXAMPLES)))) if show else 0
+
+    def add(self, output: Output, batch: Batch, index: int) -> None:
+        """Takes in the batch of this number and what the model returned for it."""
+        rows, usage = len(batch["ids"]), output.usage or {}
+        self._rows += rows
+        for name, runs in self._runs.items():
+            self._runs[name] = runs + (usage[name].sum() if name in usage else rows)
+        if self._each and index % self._every == 0 and "rgb" in batch["inputs"]:
+            videos = list(dict.fromkeys(batch["ids"]))
+            for video in videos[:: max(1, len(videos) // self._each)][: self._each]:
+                if len(self.examples) < EXAMPLES:
+                    self.examples.append(example(self.module, output, batch, video))
+
+    def totals(self) -> tuple[int, dict[str, float]]:
+        """How many rows there were, and how often each component ran for them."""
+        return self._rows, {name: float(runs) for name, runs in self._runs.items()}
+
+
+def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Example:
+    """The video of that id in a batch, on the CPU."""
+    rows = [row for row, video_id in enumerate(batch["ids"]) if video_id == video]
+    first, task = rows[0], module.task
+    trace = {name: _on_cpu(value[first]) for name, value in output.trace.items()}
+    truth = batch["target"][first]
+    if output.logits is not None:
+        scores = scores_of(output.logits[rows].detach(), task).mean(0)
+        chosen = [int(scores.argmax())] if task.kind == "single_label" else (scores >= 0.5).nonzero()[:, 0].tolist()
+        predicted = (
+            ", ".join(f"{task.classes[index]} {100 * float(scores[index]):.0f} %" for index in chosen) or "nothing"
+        )
+        held = [int(truth)] if task.kind == "single_label" else truth.nonzero()[:, 0].tolist()
+        true, right = ", ".join(task.classes[index] for index in held) or "nothing", held == chosen
+    else:
+        assert output.detections is not None
+        trace["boxes"] = _boxes(output.detections[first], batch["inputs"]["rgb"].shape[2], task)
+        predicted = f"{sum(len(frame['boxes']) for frame in trace['boxes'])} boxes"
+        true, right = f"{len(truth['boxes'])} boxes", None
+    macs = macs_per_row(output.usage, module.costs(), len(batch["ids"]))
+    frames = frames_of(batch["inputs"]["rgb"][first], module.clip_spec)
+    gmacs = float(macs[rows].sum()) / 1e9
+    return Example(video, frames, predicted, true, right, gmacs, module.clip_spec.fps or 8.0, trace)
+
+
+def _boxes(found: Mapping[str, Tensor], frames: int, task: Task) -> list[dict[str, Any]]:
+    sure = {name: value[found["scores"] >= SURE].cpu() for name, value in found.items()}
+    return [
+        {**frame, "labels": [task.classes[label] for label in frame["labels"].tolist()]}
+        for frame in per_frame(sure, frames)
+    ]
+
+
+def _on_cpu(value: Any) -> Any:
+    return value.cpu() if isinstance(value, Tensor) else value

@@ -1,0 +1,152 @@
+"""Figures from numbers alone; each function returns a matplotlib figure and touches no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from vidcore.report.units import called, is_accuracy
+
+LEGIBLE = 50
+"""How many classes can be named along an axis."""
+
+COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#64748b")
+GREY = "#94a3b8"
+
+
+def curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Loss on the left, accuracy on the right, by epoch.
+
+    Args:
+        history: An entry an epoch: ``epoch`` from 1, and by ``split/name`` what was measured in it.
+    """
+    names = [name for name in dict.fromkeys(key for row in history for key in row) if "/" in name]
+    groups = {
+        "loss": [name for name in names if "loss" in name.rpartition("/")[2]],
+        "accuracy": [name for name in names if is_accuracy(name)],
+    }
+    groups = {title: group for title, group in groups.items() if group}
+    figure = Figure(figsize=(5.2 * max(1, len(groups)), 3.4), layout="constrained")
+    panels = figure.subplots(1, max(1, len(groups)), squeeze=False)[0]
+    for axes, (title, group) in zip(panels, groups.items(), strict=False):
+        for index, name in enumerate(group):
+            points = [(row["epoch"], row[name]) for row in history if name in row]
+            split, _, metric = name.partition("/")
+            axes.plot(
+                *np.transpose(points),
+                color=COLOURS[index % len(COLOURS)],
+                label=f"{split} {called(name) if is_accuracy(name) else metric}",
+                marker="o" if len(points) < 30 else "",
+                markersize=3.5,
+                zorder=3 - index / 10,  # the first on top: equal curves are common
+            )
+        if title == "accuracy":
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title=title, xlabel="epoch")
+        axes.legend(frameon=False, fontsize=9)
+        _plain(axes)
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Share of each true class that was taken for each class.
+
+    Args:
+        matrix: (K, K) counts, truth by prediction.
+        classes: K names; with more than fifty they are left out.
+    """
+    number = len(classes)
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    inches = min(12.0, 4.0 + 0.22 * number) if number <= LEGIBLE else 9.0
+    figure = Figure(figsize=(inches + 0.8, inches), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=axes, shrink=0.7, format=PercentFormatter(1, decimals=0), label="share of the true class")
+    if number <= LEGIBLE:
+        size = 9 if number <= 25 else 7
+        labels = [_short(name) for name in classes]
+        upright = number * max(map(len, labels)) > 60
+        axes.set_xticks(range(number), labels, rotation=90 if upright else 0, fontsize=size)
+        axes.set_yticks(range(number), labels, fontsize=size)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    if number <= 12:
+        for row, column in np.ndindex(number, number):
+            if matrix[row, column]:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                text = f"{100 * shares[row, column]:.0f} %"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def per_class(values: np.ndarray, classes: Sequence[str]) -> Figure:
+    """A bar a class, best first.
+
+    Args:
+        values: (K,) fractions; NaN where a class did not occur.
+        classes: K names; with more than fifty they are left out.
+    """
+    known = [index for index in np.argsort(-values, kind="stable") if not np.isnan(values[index])]
+    figure = Figure(figsize=(7.0, max(2.0, min(10.0, 0.8 + 0.24 * len(known)))), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(known)), values[known], color=COLOURS[0], height=0.75)
+    axes.set_yticks(
+        range(len(known)), [_short(classes[index]) for index in known] if len(known) <= LEGIBLE else [""] * len(known)
+    )
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel="average precision")
+    _plain(axes)
+    return figure
+
+
+def accuracy_gmacs(points: Mapping[str, tuple[float, float]], this: str, metric: str) -> Figure:
+    """Accuracy against compute: this run, and others to compare it with.
+
+    Args:
+        points: By run, GMACs a video and accuracy in [0, 1].
+        this: The run that is marked.
+        metric: What the accuracy is called.
+    """
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for name, (gmacs, accuracy) in points.items():
+        own = name == this
+        axes.scatter(gmacs, accuracy, s=70 if own else 35, color=COLOURS[0] if own else GREY, zorder=3 if own else 2)
+        if own or len(points) <= 12:
+            weight, colour = ("bold", "black") if own else ("normal", "#475569")
+            axes.annotate(
+                name, (gmacs, accuracy), (7, 5), textcoords="offset points", fontsize=8, weight=weight, color=colour
+            )
+    if len(points) > 1 and max(x for x, _ in points.values()) > 10 * min(x for x, _ in points.values()) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.25)
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel="GMACs a video", ylabel=metric)
+    _plain(axes)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="#e2e8f0", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else f"{name[:27]}…"

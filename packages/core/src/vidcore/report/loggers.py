@@ -1,0 +1,105 @@
+"""Loggers that write into the run's folder, and go on there when the run does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+
+def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: Any) -> Logger:
+    """A logger of that class; Lightning's CSV, TensorBoard and W&B loggers write into the run's folder.
+
+    Args:
+        folder: The run's.
+        step: The first step that is to come, where the run is continued; None: it is new.
+        cls: The logger's class.
+        **arguments: Of the class.
+    """
+    if issubclass(cls, (CSVLogger, TensorBoardLogger)):
+        arguments |= {"save_dir": str(folder.parent), "name": "", "version": folder.name}
+    if cls is CSVLogger and step is not None:
+        return ContinuedCSVLogger(step=step, **arguments)
+    if issubclass(cls, TensorBoardLogger) and step is not None:
+        arguments["purge_step"] = step
+    if issubclass(cls, WandbLogger):
+        arguments["save_dir"] = str(folder.absolute())  # W&B writes from a process with a folder of its own
+        arguments["project"] = arguments.get("project") or os.environ.get("WANDB_PROJECT", "vidcore")
+        if arguments.get("name") in (None, folder.parent.name):
+            arguments["name"] = f"{folder.parent.name}/{folder.name}"
+        if step is not None:
+            arguments |= {"id": _wandb_id(folder) or arguments.get("id"), "resume": "allow"}
+    return cls(**arguments)
+
+
+@contextmanager
+def wandb_ends() -> Iterator[None]:
+    """Ends the W&B run with the block, as failed where that fails; there is none unless its logger was chosen."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if (wandb := sys.modules.get("wandb")) is not None:
+            wandb.finish(exit_code=int(failed))
+
+
+class ContinuedCSVLogger(CSVLogger):
+    """Goes on with the ``metrics.csv`` that is there, where Lightning's deletes it.
+
+    What an interrupted run wrote after its last checkpoint is dropped, since these steps are made once more.
+
+    Args:
+        step: The first step that is to come.
+        **arguments: See Lightning's logger.
+    """
+
+    def __init__(self, *, step: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._step = step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Lightning's writer, with the rows before the step."""
+        if self._experiment is None:
+            self._experiment = _KeepingWriter(log_dir=self.log_dir)
+            self._experiment.keep(self._step)
+        return self._experiment
+
+
+class _KeepingWriter(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        """Nothing: this is where Lightning's deletes the file."""
+
+    def keep(self, before: int) -> None:
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            # A line that was cut short when the run was killed has no number where the step belongs.
+            rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < before]
+            self.metrics_keys = sorted(reader.fieldnames or [])
+        part = path.with_suffix(".part")
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(path)
+
+
+def _wandb_id(folder: Path) -> str | None:
+    """The id of the W&B run in a folder, from the name of the folder that W&B keeps for it."""
+    runs = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.stat().st_mtime)
+    found = [match[1] for path in runs if (match := re.fullmatch(r"(?:offline-)?run-\d+_\d+-(.+)", path.name))]
+    return found[-1] if found else None

@@ -1,0 +1,67 @@
+"""Models that take a video as it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vidcore.streaming import Streaming, stream
+from vidcore.testing.suite import Suite, run, seeded, unlike
+
+
+class StreamTests(Suite):
+    """:class:`vidcore.streaming.Streaming`, and predictions on the way."""
+
+    def streaming(self) -> tuple[Any, Tensor]:
+        """The model and the clip (B, 3, T, H, W) to stream; skips the test where the model does not stream."""
+        model = self.model()
+        if not isinstance(model, Streaming):
+            pytest.skip("it does not stream: it has no init_state and step")
+        self.answers(model, self.batch)
+        return model, self.new_batch()["inputs"]["rgb"]
+
+    def test_streaming_equals_the_clip(self) -> None:
+        """However the clip is cut into chunks, the logits after the last one are those of the whole clip."""
+        model, clip = self.streaming()
+        whole, frames = run(model, self.batch).logits, clip.shape[2]
+        for chunks in ([frames], [1] * frames, [frames - frames // 3, frames // 3]):
+            chunks = [length for length in chunks if length]
+            text = unlike(stream(model, clip.clone(), chunks)[:, -1], whole)
+            assert not text, f"streamed in chunks of {chunks} frames and as a whole clip, logits {text}"
+
+    @torch.no_grad()
+    def test_streams_keep_their_state_to_themselves(self) -> None:
+        """Two streams by turns get the answers that each gets alone: the state is not in the model."""
+        model, clip = self.streaming()
+        clips = (clip, -clip)
+        alone = [stream(model, each.clone(), [1] * clip.shape[2]) for each in clips]
+        states = [model.init_state(len(clip), (clip.shape[3], clip.shape[4])) for _ in clips]
+        for frame in range(clip.shape[2]):
+            for index, each in enumerate(clips):
+                logits, states[index] = model.step(each[:, :, frame : frame + 1].clone(), states[index])
+                text = unlike(logits, alone[index][:, frame])
+                assert not text, (
+                    f"alone and by turns with another stream, logits after frame {frame} {text}: what step remembers "
+                    "belongs into the state, not into self"
+                )
+
+    def test_answers_on_the_way_do_not_see_the_future(self) -> None:
+        """Other frames in the last step change none of the ``step_logits`` before it."""
+        model, batch = self.model(), self.new_batch()
+        with seeded():
+            before = run(model, batch).step_logits
+        if before is None:
+            pytest.skip("it has no step_logits")
+        if before.shape[1] < 2:
+            pytest.skip("it has one step")
+        self.answers(model, batch)
+        rgb = batch["inputs"]["rgb"]
+        last = rgb.shape[2] // before.shape[1]
+        rgb[:, :, -last:] = -rgb[:, :, -last:] + 1
+        after = run(model, batch).step_logits
+        assert after is not None
+        text = unlike(after[:, :-1], before[:, :-1])
+        assert not text, f"with other frames in the last step, earlier step_logits {text}: they see what is to come"

@@ -1,0 +1,143 @@
+"""Is a video file whole? Every frame and all sound are decoded, and FFmpeg's complaints are heard. Without torch."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+
+from vidcore.tools.isolated import IsolatedError, run_isolated
+
+# Containers that say in their header how long they are; FFmpeg estimates the length of others.
+_TELL_LENGTH = {"mov", "matroska", "avi", "flv"}
+_SLACK = 0.5  # seconds by which healthy files end before their header says
+_BYTES_A_SECOND = 1e6  # that any decoder reads
+
+
+@dataclass
+class FileReport:
+    """What decoding a file told: one row of the report. What is not known is None, or 0 frames."""
+
+    path: str
+    status: str = "ok"
+    """``ok`` or ``error``."""
+    reason: str = ""
+    """What is wrong with it."""
+    frames: int = 0
+    """Frames that were decoded, in an error up to there."""
+    fps: float | None = None
+    width: int | None = None
+    """In pixels as shown, as is the height."""
+    height: int | None = None
+    duration: float | None = None
+    """Seconds, as the header says."""
+    audio: str = ""
+    """The codec of the sound; empty where there is none."""
+    seconds: float | None = None
+    """How long decoding took."""
+
+
+def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[FileReport, None, None]:
+    """Reports on each file as soon as it is done, by :func:`check_file` in ``workers`` processes.
+
+    A file that crashes or hangs the decoder is reported like any other broken one.
+
+    Args:
+        paths: The files.
+        workers: How many to read at once.
+        timeout: Seconds that a file may take, besides one for each megabyte.
+    """
+    limit = functools.partial(_limit, timeout)
+    with closing(run_isolated(check_file, paths, workers, limit)) as reports:
+        for path, report in reports:
+            yield FileReport(path, "error", str(report)) if isinstance(report, IsolatedError) else report
+
+
+def _limit(timeout: float, path: str) -> float:
+    try:
+        return timeout + Path(path).stat().st_size / _BYTES_A_SECOND
+    except OSError:  # which check_file reports
+        return timeout
+
+
+def check_file(path: str) -> FileReport:
+    """Decodes the file's video (the first stream that is no cover picture) and all of its sound.
+
+    It is broken if FFmpeg reports an error, even one that it hides in the picture, or if it ends before its header
+    says. Damage that FFmpeg takes for valid data is not found: VP9, for one, has no redundancy that could tell.
+    """
+    report, begin = FileReport(path), time.perf_counter()
+    with _complaints() as complaints:
+        try:
+            with av.open(path) as container:
+                report.reason = _decode(container, report)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            report.reason = getattr(error, "strerror", None) or str(error)
+    if complaints:  # they tell more than an error's name
+        more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+        report.reason = complaints[0] + more
+    report.status = "error" if report.reason else "ok"
+    report.seconds = round(time.perf_counter() - begin, 3)
+    return report
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What FFmpeg logs as errors, complete when the block is left."""
+    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # or what the last file said too would not be said of this one
+    found: list[str] = []
+    try:
+        with av.logging.Capture() as messages:
+            yield found
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skip)
+        found += [f"{source}: {text.strip()}" for severity, source, text in messages if severity <= av.logging.ERROR]
+
+
+def _decode(container: InputContainer, report: FileReport) -> str:
+    """Fills the report and says what is wrong; empty: nothing."""
+    video = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+    if video is None:
+        return "has no video stream"
+    sound = [stream for stream in container.streams.audio if stream.codec_context]
+    report.audio = sound[0].codec_context.name if sound else ""
+    report.fps = round(float(video.average_rate or video.guessed_rate or 0), 3) or None
+    report.duration = container.duration / av.time_base if container.duration else None
+    start, end = (container.start_time or 0) / av.time_base, 0.0
+    damaged: list[int] = []
+    for stream in (video, *sound):
+        stream.codec_context.thread_count = 1
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
+        if packet.stream is not video and packet.stream not in sound:
+            continue
+        for frame in packet.decode():
+            if isinstance(frame, av.VideoFrame):
+                if not report.frames:
+                    turned = round(frame.rotation / 90) % 2
+                    report.height, report.width = (frame.height, frame.width)[:: -1 if turned else 1]
+                report.frames += 1
+                if frame.is_corrupt or packet.is_corrupt:
+                    damaged.append(report.frames - 1)
+    if not report.frames:
+        return "has no frame that can be decoded"
+    if damaged:
+        return f"{len(damaged)} of its frames are damaged, the first is frame {damaged[0]}"
+    formats = set(container.format.name.split(","))
+    promised = report.duration or 0.0
+    if "avi" in formats and report.fps:  # whose length FFmpeg takes from the size of a file that was cut
+        promised = max(promised, video.frames / report.fps)
+    if promised - end > _SLACK and formats & _TELL_LENGTH:
+        return f"is truncated: its header says {promised:.2f} s, what is there ends at {end:.2f} s"
+    return ""

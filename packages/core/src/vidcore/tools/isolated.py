@@ -1,0 +1,101 @@
+"""A function over many files, in processes that may hang or crash without harm to the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class IsolatedError(Exception):
+    """The function gave no result; the text says why."""
+
+
+def run_isolated(
+    function: Callable[[str], T], paths: Iterable[str], workers: int, limit: Callable[[str], float]
+) -> Generator[tuple[str, T | IsolatedError], None, None]:
+    """Calls ``function`` on each path in ``workers`` processes and yields each result as soon as it is there.
+
+    A call that takes too long or ends its process costs its own result only: a new process does what is left. Closing
+    the generator ends all of them.
+
+    Args:
+        function: Importable by name; it should not raise.
+        paths: What to call it on.
+        workers: How many processes.
+        limit: Seconds that a path may take.
+    """
+    waiting, idle = deque(paths), list[_Worker[T]]()
+    busy: dict[Connection, _Worker[T]] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                worker = idle.pop() if idle else _Worker(function)
+                path = waiting.popleft()
+                worker.begin(path, limit(path))
+                busy[worker.connection] = worker
+            soonest = min(worker.deadline for worker in busy.values())
+            ready = wait(list(busy), max(0.0, soonest - time.monotonic()))
+            for worker in list(busy.values()):
+                if worker.connection in ready or time.monotonic() >= worker.deadline:
+                    del busy[worker.connection]
+                    result = worker.result(worker.connection in ready)
+                    if worker.process.is_alive():
+                        idle.append(worker)
+                    yield worker.path, result
+    finally:
+        for worker in (*idle, *busy.values()):
+            worker.end()
+
+
+class _Worker(Generic[T]):
+    """A process that calls the function on one path after the other."""
+
+    path = ""
+    seconds = 0.0
+    deadline = 0.0
+
+    def __init__(self, function: Callable[[str], T]) -> None:
+        # Spawned: a fork would share the pipes of its siblings, and never see that this process has gone.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def begin(self, path: str, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self.deadline = time.monotonic() + seconds
+        self.connection.send(path)
+
+    def result(self, ready: bool) -> T | IsolatedError:
+        """What came back; where nothing did, the process is over."""
+        if not ready:
+            self.end()
+            return IsolatedError(f"took longer than {self.seconds:.0f} s")
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            return IsolatedError(f"crashed the process that read it ({name})")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, function: Callable[[str], object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(function(connection.recv()))

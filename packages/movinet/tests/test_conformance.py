@@ -1,0 +1,11 @@
+"""MoViNet passes what every model must fulfil."""
+
+from __future__ import annotations
+
+from vidcore.testing import ModelConformance, tiny_batch
+
+
+class TestMoViNet(ModelConformance):
+    name = "movinet"
+    batch = tiny_batch(rows=2, frames=4, size=32, classes=3)
+    macs = 8_069_664
