@@ -1,4 +1,4 @@
-"""What is run on the project: `nox -s demo`, `nox -s tests`, `nox -s lint docs build`."""
+"""What is run on the project: `nox -s demo`, `nox -s tests`, `nox -s lint docs build third_party`, `nox -s minimums`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["tests", "lint", "docs", "build"]
+nox.options.sessions = ["tests", "lint", "docs", "build", "third_party"]
 nox.options.reuse_venv = "yes"
 
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 CONSTRAINTS = ("-c", "constraints.txt")
-EXTRAS = ("decord2", "faster-coco-eval", "onnx", "onnxruntime", "onnxscript", "pyarrow", "wandb")
+EXTRAS = ("decord2", "faster-coco-eval", "onnx", "onnxruntime", "onnxscript", "pyarrow", "tensorboard", "wandb")
 """Of the optional installs, those that need nothing beside them."""
 
 
@@ -71,28 +71,39 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Builds every wheel, installs it into a clean environment, and runs one forward there."""
+    wheels = _wheels(session, [f"packages/{name}" for name in PACKAGES])
+    for plugin in [name for name in PACKAGES if name not in ("core", "datasets")]:
+        python = _clean(session, plugin, wheels, f"vidcore-{plugin.replace('_', '-')}")
+        session.run(python, "-m", "vidcore.cli", "list", external=True)
+        session.run(python, "integration_tests/one_forward.py", plugin, external=True)
+
+
+@nox.session
+def third_party(session: nox.Session) -> None:
+    """Installs the example of a third-party plugin from its wheel and runs its tests."""
+    example = "examples/third_party_plugin"
+    wheels = _wheels(session, [*(f"packages/{name}" for name in PACKAGES), example])
+    python = _clean(session, "example", wheels, "vidcore-frame-diff[test]")
+    session.run(python, "-m", "vidcore.cli", "plugins", external=True)
+    session.run(python, "-m", "pytest", "-c", f"{example}/pyproject.toml", f"{example}/tests", external=True)
+
+
+def _wheels(session: nox.Session, projects: list[str]) -> Path:
+    """The folder with a wheel of each project."""
     wheels = Path(session.create_tmp()) / "wheels"
     session.install("uv")
     for old in wheels.glob("*.whl"):
         old.unlink()
-    for name in PACKAGES:
-        session.run("uv", "build", "--wheel", "--quiet", "--out-dir", str(wheels), f"packages/{name}")
-    for plugin in [name for name in PACKAGES if name not in ("core", "datasets")]:
-        environment = Path(session.create_tmp()) / f"clean-{plugin}"
-        python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
-        session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
-        distribution = f"vidcore-{plugin.replace('_', '-')}"
-        session.run(
-            "uv",
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            python,
-            *CONSTRAINTS,
-            "--find-links",
-            str(wheels),
-            distribution,
-        )
-        session.run(python, "-m", "vidcore.cli", "list", external=True)
-        session.run(python, "integration_tests/one_forward.py", plugin, external=True)
+    for project in projects:
+        session.run("uv", "build", "--wheel", "--quiet", "--out-dir", str(wheels), project)
+    return wheels
+
+
+def _clean(session: nox.Session, name: str, wheels: Path, requirement: str) -> str:
+    """The Python of a new environment with the requirement."""
+    environment = Path(session.create_tmp()) / f"clean-{name}"
+    python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+    found = (*CONSTRAINTS, "--find-links", str(wheels), requirement)
+    session.run("uv", "pip", "install", "--quiet", "--python", python, *found)
+    return python

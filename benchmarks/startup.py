@@ -1,8 +1,8 @@
 """How fast `vid` answers what needs no computing: help, lists, versions and usage errors.
 
-Prints a Markdown table of each command's time as a share of what a bare LightningCLI takes for its `--help`, without and with fifty more
-plugins installed. All is measured in one run, in turns, so that only the ratios mean anything. Exit status 1 if a share
-is above a tenth.
+Prints a Markdown table of each command's time as a share of what a bare LightningCLI takes for its `--help`, without
+and with fifty more plugins installed. All is measured in one run, in turns, so that only the ratios mean anything. Exit
+status 1 if a share is above a tenth.
 
     python benchmarks/startup.py [REPETITIONS]
 """

@@ -165,6 +165,18 @@ def test_clip_is_replaced_field_by_field_and_keeps_the_margin():
         MeanColour(Task.numbered(2), clip={"frames": 0})
 
 
+def test_a_part_that_the_model_freezes_itself_keeps_its_batch_statistics(clips, tmp_path):
+    class Frozen(MeanColour):
+        def __init__(self, task, **kwargs):
+            super().__init__(task, **kwargs)
+            self.net[:3].requires_grad_(False)
+
+    data = Colours(clips)
+    model = Frozen(data.task)
+    trainer(tmp_path, epochs=1).fit(model, data)
+    assert model.net[1].num_batches_tracked == 0
+
+
 def test_moving_average_is_what_is_evaluated_and_saved(clips, tmp_path):
     data, run = Colours(clips), trainer(tmp_path, epochs=2, enable_checkpointing=True)
     model = MeanColour(data.task, optim=Optim(lr=0.05, ema=0.9))

@@ -229,11 +229,9 @@ class VideoModule(LightningModule):
 
     def _follow_stages(self) -> None:
         stages = self.stages()
-        if not stages:
-            return
         ends = list(itertools.accumulate(stage.epochs for stage in stages))
         index = sum(end <= self.current_epoch for end in ends[:-1])
-        if index != self._stage:
+        if stages and index != self._stage:
             self._stage = index
             self._freeze()
             strategy = self.trainer.strategy
@@ -242,7 +240,7 @@ class VideoModule(LightningModule):
                 strategy.configure_ddp()
             strategy.setup_optimizers(self.trainer)
             rank_zero_info(f"stage {index + 1} of {len(stages)}: {stages[index].name}")
-        self.train()
+        self.train()  # what is frozen, by a stage or by the model itself, keeps its batch statistics
 
     def _freeze(self) -> None:
         """Leaves trainable what the stage trains."""

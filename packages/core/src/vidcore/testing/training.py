@@ -78,8 +78,8 @@ class TrainingTests(Trained):
         )
         for seen in self.training().stages:
             assert not seen.moved, (
-                f"{_listed(seen.moved)} moved, though nothing of its module trains: call self.train() at the end of "
-                "__init__ if you freeze there, and train() of no submodule anywhere"
+                f"{_listed(seen.moved)} moved, though nothing of its module trains: call train() of no submodule "
+                "while the model trains"
             )
 
     def test_takes_mixed_targets(self) -> None:
