@@ -17,6 +17,8 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.t
 CONSTRAINTS = ("-c", "constraints.txt")
 EXTRAS = ("decord2", "faster-coco-eval", "onnx", "onnxruntime", "onnxscript", "pyarrow", "tensorboard", "wandb")
 """Of the optional installs, those that need nothing beside them."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""The networks of the tests are too small to be shared by several."""
 
 
 def install(session: nox.Session, *extra: str, editable: bool = True) -> None:
@@ -36,7 +38,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Runs every test."""
     install(session, "pytest", *EXTRAS)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python="3.10")
@@ -46,7 +48,7 @@ def minimums(session: nox.Session) -> None:
     extras = {"core": "[decord,detection,export,parquet,wandb]"}
     packages = (part for name in PACKAGES for part in ("-e", f"./packages/{name}{extras.get(name, '')}"))
     session.install("--resolution", "lowest-direct", *packages, "pytest>=8")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -4,11 +4,11 @@
 
 One process runs ``vid fit`` as a user does, with logger, progress, report and checkpoints. A callback stops it every
 ten steps and lets a plain loop train a copy of the same network on the same batch for ten steps, with the same
-optimiser, schedule and clipping of gradients. So the two take turns, and each turn gives one ratio. A step is timed from its beginning to the
-beginning of the next: fetching and moving the batch, callbacks and logging are in it. The batch stays in memory: time
-to read, which both would spend, would only bring the ratio nearer to 1. Prints a Markdown table of medians with
-quartiles; exit status 1 if a ratio of wall-clock time is above 1.05. The ratio of processor time depends less on what
-else the machine is doing.
+optimiser, schedule and clipping of gradients. So the two take turns, and each turn gives one ratio. A step is timed
+from its beginning to the beginning of the next: fetching and moving the batch, callbacks and logging are in it. The
+batch stays in memory: time to read, which both would spend, would only bring the ratio nearer to 1. Prints a Markdown
+table of medians with quartiles; exit status 1 if a ratio of wall-clock time is above 1.05. The ratio of processor time
+depends less on what else the machine is doing.
 """
 
 from __future__ import annotations
