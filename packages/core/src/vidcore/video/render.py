@@ -40,7 +40,7 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
     height, width = frames.shape[-2:]
     factor = -(-_LEGIBLE // min(height, width))
     height, width = height * factor, width * factor
-    font = ImageFont.truetype(_FONT, max(13, min(height, width) // 22))
+    font = ImageFont.truetype(str(_FONT), max(13, min(height, width) // 22))
 
     text = "\n".join(part for line in lines for part in _broken(line, width - 12, font))
     band = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((6, 4), text, font)[3] + 6 if text else 0
