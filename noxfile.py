@@ -1,4 +1,4 @@
-"""What is run on the project: `nox -s demo`; `nox -s tests lint docs build third_party` as CI does; `nox -s minimums`."""
+"""Sessions: `nox -s demo`; `nox -s tests lint docs build third_party`, as CI does; `nox -s minimums`."""
 
 from __future__ import annotations
 
