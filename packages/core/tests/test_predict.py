@@ -432,7 +432,7 @@ def test_two_processes_share_the_list(checkpoint, clips, tmp_path, installed, la
     assert done.returncode == 1, done.stderr
     assert "vid: 2 of 7 videos are in" in done.stderr
     assert "vid: 1 of 7 videos could not be read" in done.stderr
-    # Older versions of torch say there how many processes have met.
-    assert [line for line in done.stdout.splitlines() if not line.startswith("[Gloo]")] == []
+    # Older versions of torch say there how many processes have met, both at once.
+    assert [line for line in done.stdout.splitlines() if "Gloo" not in line and "peer ranks" not in line] == []
     assert same(read(output), rows)
     assert [path.name for path in tmp_path.glob("*out.*")] == [output.name]
