@@ -9,17 +9,13 @@ split, and the best epoch on the evaluated clips would flatter. A run that is al
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import statistics
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
+from trainings import labels, percent, train
 
 # By set: the columns with a split, and the options.
 SETS = {
@@ -33,48 +29,15 @@ SETS = {
     ),
 }
 COMMON = (
-    "--model movinet --model.clip.frames 1 --model.clip.stride 1 --data csv --data.batch_size 8 --data.num_workers 1 "
-    "--data.augment.scale [0.5,1.0] --trainer.accelerator cpu --trainer.enable_progress_bar false "
-    "--trainer.num_sanity_val_steps 0 --trainer.check_val_every_n_epoch 10"
+    "--model movinet --model.clip.frames 1 --model.clip.stride 1 --data csv --data.augment.scale [0.5,1.0] "
+    "--trainer.check_val_every_n_epoch 10"
 ).split()
 
 
-def vid(*arguments: str, log: Path) -> None:
-    """Runs `vid` on one thread, its output in a file."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with log.open("w") as file:
-        subprocess.run(
-            [sys.executable, "-m", "vidcore.cli", *arguments], check=True, stdout=file, stderr=file, env=environment
-        )
-
-
 def run(name: str, folder: str, split: str, seed: int, runs: Path) -> dict[str, float]:
-    """One training and its test: top-1 after the last epoch, GMACs a video, and the minutes that both took."""
-    place = runs / f"{name}-{split}-{seed}"
-    place.mkdir(parents=True, exist_ok=True)
-    minutes = place / "minutes.txt"
-    if not minutes.exists():
-        start = time.perf_counter()
-        vid(
-            "fit", *COMMON, *SETS[name][1], "--data.path", f"{folder}/labels.csv", "--data.split_column", split,
-            "--seed_everything", str(seed), "--trainer.logger.save_dir", str(place), "--trainer.logger.name", "fit",
-            log=place / "fit.log",
-        )  # fmt: skip
-        checkpoint = place / "fit" / "version_0" / "checkpoints" / "last.ckpt"
-        vid(
-            "test", "--ckpt_path", str(checkpoint), "--trainer.accelerator", "cpu", "--trainer.logger.save_dir",
-            str(place), "--trainer.logger.name", "test", log=place / "test.log",
-        )  # fmt: skip
-        minutes.write_text(str((time.perf_counter() - start) / 60))
-    with (place / "fit" / "version_0" / "metrics.csv").open() as file:
-        validated = [row["val/top1"] for row in csv.DictReader(file) if row["val/top1"]]
-    with (place / "test" / "version_0" / "metrics.csv").open() as file:
-        tested = next(csv.DictReader(file))
-    return {
-        "top1": float(validated[-1]),
-        "gmacs": float(tested["test/gmacs"]),
-        "minutes": float(minutes.read_text()),
-    }
+    """One training and its test."""
+    data = ("--data.path", f"{folder}/labels.csv", "--data.split_column", split)
+    return train(runs / f"{name}-{split}-{seed}", seed, [*COMMON, *SETS[name][1], *data])
 
 
 def main() -> None:
@@ -92,15 +55,12 @@ def main() -> None:
             with ThreadPoolExecutor(arguments.jobs) as pool:
                 seeds = range(arguments.seeds)
                 results = list(pool.map(lambda seed: run(name, folder, split, seed, arguments.runs), seeds))  # noqa: B023
-            with (Path(folder) / "labels.csv").open() as file:
-                rows = list(csv.DictReader(file))
+            rows = labels(folder)
             classes = len({row["label"] for row in rows})
             tested = sum(row[split] in ("val", "test") for row in rows)
-            top1 = [100 * result["top1"] for result in results]
             lines.append(
                 f"| {name} | {split} | {classes} | {100 / classes:.1f} % | {tested} "
-                f"| {statistics.mean(top1):.1f} ± {statistics.stdev(top1):.1f} % "
-                f"({', '.join(f'{value:.1f}' for value in top1)}) | {results[0]['gmacs']:.3f} "
+                f"| {percent([result['top1'] for result in results])} | {results[0]['gmacs']:.3f} "
                 f"| {statistics.mean(result['minutes'] for result in results):.0f} |"
             )
             Console(width=160).print(Markdown("\n".join(lines)))

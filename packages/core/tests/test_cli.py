@@ -294,6 +294,38 @@ def test_flops(installed, capsys):
     assert "GMACs" in capsys.readouterr().out
 
 
+def test_flops_shows_the_family(installed, capsys, monkeypatch):
+    rows = [{"depth": 5, "parameters": 2_500_000, "gmacs": 0.25}, {"depth": 10, "parameters": 5_000_000, "gmacs": 1.0}]
+    monkeypatch.setattr("vidcore.module.VideoModule.family", lambda self: rows)
+    assert main(["flops", "--model", "mean", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["family"] == rows
+    assert main(["flops", "--model", "mean"]) == 0
+    shown = capsys.readouterr().out
+    assert "the family at 16²" in shown
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
+    assert cells[-2:] == [["5", "2.50", "0.2"], ["10", "5.00", "1.0"]]
+
+
+def test_recipes_of_a_plugin_with_several_models(installed, monkeypatch):
+    package = Path(installed.folder) / "several"
+    for name in ("mean/default", "mean/colours", "staged"):
+        path = package / "recipes" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(installed.folder))
+    monkeypatch.setattr("vidcore.plugins.Plugin.package", "several")
+
+    def recipe(model, data):
+        path = names.recipe({"model": f"vidcore.models.{model}", "data": f"vidcore.data.{data}"})
+        return path and str(path.relative_to(package / "recipes"))
+
+    assert recipe("mean", "colours") == "mean/colours.yaml"
+    assert recipe("mean", "other") == "mean/default.yaml"
+    assert recipe("staged", "staged") == "staged.yaml"
+    assert recipe("staged", "other") is None
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidcore.errors import UserError
-from vidcore_movinet.layers import Bottleneck, SameConv3d, SamePool, same_padding, squeeze_width
+from vidcore_movinet.layers import Bottleneck, SamePool, squeeze_width
 from vidcore_movinet.network import MoViNet
 
 
@@ -31,22 +31,6 @@ def randomise(net: nn.Module) -> nn.Module:
 @pytest.fixture(scope="module")
 def a0() -> nn.Module:
     return randomise(MoViNet("a0", num_classes=7)).eval()
-
-
-@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3), (5, 3, 3), (1, 5, 5)])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(4, 7, 7), (3, 8, 9), (1, 6, 6), (2, 1, 2)])
-def test_same_convolution(kernel: tuple[int, int, int], stride: int, size: tuple[int, int, int]) -> None:
-    torch.manual_seed(0)
-    conv = SameConv3d(2, 4, kernel, (1, stride, stride), groups=2, bias=False)
-    x = torch.randn(2, 2, *size)
-    out = [math.ceil(n / s) for n, s in zip(size, (1, stride, stride), strict=True)]
-    # TensorFlow documents: pad_along = max((out - 1) * stride + kernel - in, 0), the odd zero at the end.
-    total = [max((o - 1) * s + k - n, 0) for o, s, k, n in zip(out, (1, stride, stride), kernel, size, strict=True)]
-    padded = F.pad(x, [p for t in reversed(total) for p in (t // 2, t - t // 2)])
-    expected = F.conv3d(padded, conv.weight, stride=(1, stride, stride), groups=2)
-    assert list(expected.shape[2:]) == out
-    torch.testing.assert_close(conv(x), expected)
 
 
 @pytest.mark.parametrize("height", range(1, 10))
@@ -165,22 +149,3 @@ def test_gradients_reach_all() -> None:
 def test_wrong_shapes_are_named(a0: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
         a0(torch.rand(shape))
-
-
-@pytest.mark.parametrize("kernel", [(1, 5, 5), (3, 3, 3), (5, 3, 3)])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(4, 8, 8), (5, 7, 9), (1, 1, 3), (2, 6, 5)])
-def test_gradients_of_the_depthwise_convolution_are_pytorchs(kernel, stride, size):
-    torch.manual_seed(0)
-    conv = SameConv3d(6, 6, kernel, (1, stride, stride), groups=6, bias=False).double()
-    x = torch.randn(2, 6, *size, dtype=torch.double, requires_grad=True)
-    y = conv(x)
-    grad = torch.randn_like(y)
-    ours = torch.autograd.grad(y, (x, conv.weight), grad)
-    pads = [same_padding(*axis) for axis in zip(size, kernel, (1, stride, stride), strict=True)]
-    padded = torch.nn.functional.pad(x, [zeros for ends in reversed(pads) for zeros in ends])
-    reference = torch.nn.functional.conv3d(padded, conv.weight, None, (1, stride, stride), groups=6)
-    torch.testing.assert_close(y, reference)
-    theirs = torch.autograd.grad(reference, (x, conv.weight), grad)
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other)

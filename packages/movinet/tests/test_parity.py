@@ -1,13 +1,7 @@
-"""Outputs of the official TensorFlow code.
-
-``movinet_a0_base.npz`` holds what tf-models-official 2.20.0 (float32, CPU) computed with weights that follow from the
-variables' names, as :func:`value` says.
-"""
+"""Outputs of the official TensorFlow code: ``movinet_a0_base.npz``, made by tf-models-official 2.20.0 (float32)."""
 
 from __future__ import annotations
 
-import zlib
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +10,16 @@ import torch
 from torch import Tensor
 
 from vidcore.errors import UserError
+from vidcore.testing.parity import OfficialOutputs
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.weights import load_tensorflow_variables
 
-OFFICIAL = np.load(Path(__file__).parent / "movinet_a0_base.npz")
-
-
-def value(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    kind = name.rsplit("/", 1)[-1]
-    if kind == "moving_variance":
-        return np.float32(1 + 0.5 * rng.random(shape))
-    normal = rng.standard_normal(shape)
-    if kind == "kernel":
-        return np.float32(normal * np.sqrt(2 / prod(shape[:-1])))
-    return np.float32({"gamma": 1, "scale": 0.5}.get(kind, 0) + 0.1 * normal)
+OFFICIAL = OfficialOutputs(Path(__file__).parent / "movinet_a0_base.npz")
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, np.ndarray]:
-    shapes = [tuple(int(n) for n in shape.split(",") if n) for shape in OFFICIAL["shapes"].tolist()]
-    return {name: value(name, shape) for name, shape in zip(OFFICIAL["names"].tolist(), shapes, strict=True)}
+    return OFFICIAL.variables()
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +35,23 @@ def outputs(variables: dict[str, np.ndarray]) -> dict[str, Tensor]:
     keep("head", net.project)
     for name, layer in net.layers.named_children():
         keep(name.replace("b", "block").replace("_l", "_layer"), layer)
-    frames, size = int(OFFICIAL["frames"]), int(OFFICIAL["size"])
-    clip = np.random.default_rng(20261122).random((1, frames, size, size, 3)).astype("float32")
     with torch.no_grad():
-        found["logits"] = net(torch.from_numpy(clip).permute(0, 4, 1, 2, 3))
+        found["logits"] = net(OFFICIAL.clip())
     found["head"] = found["head"].mean((2, 3, 4), keepdim=True)
     return found
 
 
 def test_logits(outputs: dict[str, Tensor]) -> None:
-    expected = OFFICIAL["logits"]
-    np.testing.assert_allclose(outputs["logits"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    OFFICIAL.check_logits(outputs["logits"])
 
 
-@pytest.mark.parametrize("name", [key.split("/")[1] for key in OFFICIAL.files if key.endswith("/head64")])
+@pytest.mark.parametrize("name", OFFICIAL.endpoints)
 def test_endpoint(outputs: dict[str, Tensor], name: str) -> None:
-    found = outputs[name].permute(0, 2, 3, 4, 1).numpy()
-    mean, std = OFFICIAL[f"endpoint/{name}/mean_std"].tolist()
-    assert found.shape == tuple(OFFICIAL[f"endpoint/{name}/shape"])
-    assert found.mean(dtype="float64") == pytest.approx(mean, abs=1e-4 * std)
-    assert found.std(dtype="float64") == pytest.approx(std, rel=1e-4)
-    first = OFFICIAL[f"endpoint/{name}/head64"]
-    np.testing.assert_allclose(found.ravel()[:64], first, rtol=0, atol=1e-4 * np.abs(first).max())
+    OFFICIAL.check_endpoint(name, outputs[name])
 
 
 def test_all_endpoints_are_compared(outputs: dict[str, Tensor]) -> None:
-    assert {key.split("/")[1] for key in OFFICIAL.files if key.startswith("endpoint/")} == outputs.keys() - {"logits"}
+    assert set(OFFICIAL.endpoints) == outputs.keys() - {"logits"}
 
 
 def test_loading_is_strict(variables: dict[str, np.ndarray]) -> None:

@@ -32,9 +32,13 @@ class ClipSpec:
         std: By which each colour channel is then divided.
         audio_rate: Rate in Hz that sound is resampled to.
         audio_seconds: Length of the stretch of sound around each segment's middle.
+        pairs: For contrastive learning: training and validation give two clips of each video, as two rows of the batch,
+            one after the other, with the same id. In training each is drawn and transformed by itself, see
+            :mod:`vidcore.video.contrastive`; in validation they are the earliest and the latest, cropped in the centre.
 
     Raises:
-        ValueError: A count, size or rate that is not positive, a short side below the crop, or an unknown modality.
+        ValueError: A count, size or rate that is not positive, a short side below the crop, an unknown modality, or
+            pairs of clips of several segments.
     """
 
     segments: int = 1
@@ -48,6 +52,7 @@ class ClipSpec:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     audio_rate: int = 16_000
     audio_seconds: float = 1.0
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("modalities", "mean", "std"):
@@ -61,6 +66,8 @@ class ClipSpec:
         unknown = [name for name in self.modalities if name not in get_args(Modality)]
         if unknown or not self.modalities:
             raise ValueError(f"clip modalities {unknown} are not among {', '.join(get_args(Modality))}")
+        if self.pairs and self.segments != 1:
+            raise ValueError(f"clip pairs need clips of one segment, not of {self.segments}")
 
     @property
     def num_frames(self) -> int:

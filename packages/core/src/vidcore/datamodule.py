@@ -109,6 +109,8 @@ class VideoDataModule(LightningDataModule):
             if not samples:
                 raise UserError(f"{type(self).__name__}: split {split!r} has no samples")
             evaluation = {"views": self.views, "crops": self.crops} if split in ("test", "predict") else {}
+            if split == "val" and self.clip_spec.pairs:
+                evaluation = {"views": 2}
             self._datasets[split] = VideoDataset(
                 samples,
                 None if split == "predict" else self.task,
@@ -164,7 +166,7 @@ class VideoDataModule(LightningDataModule):
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """One centred clip a video of ``val``."""
+        """One centred clip a video of ``val``; where the model wants pairs, the earliest and the latest."""
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:

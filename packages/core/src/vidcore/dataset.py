@@ -22,6 +22,7 @@ from vidcore.sampler import Draw
 from vidcore.seeds import drawing_from, mixed
 from vidcore.task import Task
 from vidcore.video.audio import NoAudioError, read_audio_windows, silence
+from vidcore.video.contrastive import contrastive_transforms
 from vidcore.video.decoder import open_video
 from vidcore.video.limit import TooSlowError, within
 from vidcore.video.sampling import Short, clip_indices
@@ -72,7 +73,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
     Args:
         samples: What to read.
         task: How targets are to be understood; None: they are left out.
-        spec: How clips are cut.
+        spec: How clips are cut; with ``pairs``, training gives two views of each video.
         train: Draw clip and transforms at random, and read another sample in place of one that cannot be read;
             otherwise everything is centred and an unreadable sample is reported and left out.
         augment: The random transforms of training.
@@ -107,16 +108,19 @@ class VideoDataset(Dataset[dict[str, Any]]):
             raise UserError(f"crops must be 1 or 3, not {crops}")
         if views < 1:
             raise UserError(f"views must be at least 1, not {views}")
+        if spec.pairs and ("audio" in spec.modalities or (task is not None and task.kind == "detection")):
+            raise UserError("pairs of clips are of pictures alone: they cannot have audio, nor boxes to detect")
         if task is not None:
             _check_targets(samples, task)
         self.samples, self.task, self.spec, self.train = samples, task, spec, train
         self.augment, self.short, self.decoder, self.timeout = augment, short, decoder, timeout
-        self.views = 1 if train else views
-        self.transforms = (
-            [train_transform(spec, augment)]
-            if train
-            else [eval_transform(spec, crops=crops, crop=crop) for crop in range(crops)]
-        )
+        # For each clip, the transforms that make views of it.
+        if train and spec.pairs:
+            self.transforms = [[transform] for transform in contrastive_transforms(spec, augment)]
+        elif train:
+            self.transforms = [[train_transform(spec, augment)]]
+        else:
+            self.transforms = [[eval_transform(spec, crops=crops, crop=crop) for crop in range(crops)]] * views
         self._too_slow: set[str] = set()
 
     def __len__(self) -> int:
@@ -157,8 +161,8 @@ class VideoDataset(Dataset[dict[str, Any]]):
         target: Any = self._target(sample)
         if "rgb" in self.spec.modalities:
             views = []
-            for clip in decoded.clips:
-                for transform in self.transforms:
+            for clip, transforms in zip(decoded.clips, self.transforms, strict=True):
+                for transform in transforms:
                     if self.task is not None and self.task.kind == "detection" and sample.target is not None:
                         target = _boxes_of_clip(sample.target, decoded.indices, decoded.size)
                         view, target["boxes"] = transform((tv_tensors.Video(clip), target["boxes"]))
@@ -170,7 +174,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         if "audio" in self.spec.modalities:
             present["audio"] = decoded.sound is not None
             sound = decoded.sound if decoded.sound is not None else silence(self.spec)
-            inputs["audio"] = sound.expand(self.views * len(self.transforms), -1, -1)
+            inputs["audio"] = sound.expand(sum(map(len, self.transforms)), -1, -1)
         return {"inputs": inputs, "target": target, "id": sample.id, "present": present}
 
     def _decode(self, sample: Sample, rng: np.random.Generator | None) -> _Decoded:
@@ -182,13 +186,14 @@ class VideoDataset(Dataset[dict[str, Any]]):
                     clip_indices,
                     np.asarray(video.times),
                     self.spec,
-                    rng=rng,
-                    views=self.views,
                     start=sample.start,
                     end=sample.end,
                     short=self.short,
                 )
-                indices = [draw(view=view) for view in range(self.views)]
+                # Both of a pair are drawn uniformly: the density of their distance then falls linearly, as in CVRL.
+                clips = len(self.transforms)
+                where = [{"rng": rng}] * clips if rng else [{"view": view, "views": clips} for view in range(clips)]
+                indices = [draw(**options) for options in where]
                 frames = video.frames(np.concatenate(indices).tolist())
                 decoded.clips, decoded.indices, decoded.size = (
                     frames.split(self.spec.num_frames),
@@ -218,7 +223,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
             return batch
         for modality in items[0]["inputs"]:
             batch["inputs"][modality] = torch.cat([item["inputs"][modality] for item in items])
-        views = self.views * len(self.transforms)
+        views = len(next(iter(items[0]["inputs"].values())))
         batch["ids"] = [item["id"] for item in items for _ in range(views)]
         if items[0]["present"]:
             batch["present"] = {

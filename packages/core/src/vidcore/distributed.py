@@ -6,7 +6,9 @@ import atexit
 import functools
 from typing import TypeVar
 
-from torch import distributed
+import torch
+from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_gather
 
 T = TypeVar("T")
 
@@ -19,6 +21,16 @@ def gathered(value: T) -> list[T]:
     values: list[T] = [value] * distributed.get_world_size()
     distributed.all_gather_object(values, value)
     return values
+
+
+def gathered_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """Every process's ``rows`` (N, …), in the order of their ranks, with gradients; and where this process's begin.
+
+    All processes have to call this together, each with equally many rows.
+    """
+    if not _together():
+        return rows, 0
+    return torch.cat(all_gather(rows)), distributed.get_rank() * len(rows)
 
 
 def _together() -> bool:

@@ -110,6 +110,10 @@ class VideoModule(LightningModule):
         """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name."""
         return {}
 
+    def family(self) -> list[dict[str, Any]]:
+        """The method's models in the order of their cost, for ``vid flops``: a row each, figures by name."""
+        return []
+
     def stages(self) -> Sequence[Stage]:
         """The stages of training in order; empty: one stage, all parameters, :attr:`optim`."""
         return ()

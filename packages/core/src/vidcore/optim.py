@@ -18,10 +18,12 @@ class Optim:
     """An optimiser and its schedule.
 
     Args:
-        name: ``adamw``, ``sgd`` (Nesterov) or ``rmsprop``.
+        name: ``adamw``, ``sgd`` or ``rmsprop``.
         lr: Peak learning rate.
-        weight_decay: On weights of two or more dimensions; biases, norms and scalars are never decayed.
+        weight_decay: On weights of two or more dimensions.
+        decay_all: Decay biases, norms and scalars as well.
         momentum: Of ``sgd`` and ``rmsprop``.
+        nesterov: Whether the momentum of ``sgd`` looks ahead.
         schedule: After the warm-up, ``cosine`` to zero or ``constant``.
         warmup: Share of all steps, in [0, 1), over which the rate rises linearly from near zero.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
@@ -30,7 +32,9 @@ class Optim:
     name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
+    decay_all: bool = False
     momentum: float = 0.9
+    nesterov: bool = True
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     ema: float = 0.0
@@ -43,18 +47,15 @@ class Optim:
     def build(self, parameters: Iterable[nn.Parameter], total_steps: int) -> tuple[Optimizer, LRScheduler]:
         """The optimiser over the trainable ``parameters``, and its schedule in steps."""
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        groups = [
-            {
-                "params": [parameter for parameter in trainable if parameter.dim() > 1],
-                "weight_decay": self.weight_decay,
-            },
-            {"params": [parameter for parameter in trainable if parameter.dim() <= 1], "weight_decay": 0.0},
-        ]
+        decayed = [parameter for parameter in trainable if parameter.dim() > 1 or self.decay_all]
+        others = [parameter for parameter in trainable if parameter.dim() <= 1 and not self.decay_all]
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer: Optimizer
         if self.name == "adamw":
             optimizer = torch.optim.AdamW(groups, lr=self.lr)
         elif self.name == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0)
+            looks_ahead = self.nesterov and self.momentum > 0
+            optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=looks_ahead)
         else:
             optimizer = torch.optim.RMSprop(groups, lr=self.lr, momentum=self.momentum)
         warmup = int(self.warmup * total_steps)

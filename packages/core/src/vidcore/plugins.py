@@ -25,11 +25,13 @@ KNOWN = {
         "lsts": "vidcore-lsts",
         "movinet": "vidcore-movinet",
         "resnet_rs": "vidcore-resnet-rs",
+        "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
     "vidcore.data": {
         "csv": "vidcore-datasets",
         "folder": "vidcore-datasets",
         "moving_digits": "vidcore-datasets",
+        "unlabelled": "vidcore-datasets",
     },
 }
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""

@@ -1,15 +1,16 @@
-"""Published weights: records of where they are and what they are, and safe reading of weight files."""
+"""Published weights: records of where and what they are, safe reading of weight files, conversion from Keras."""
 
 from __future__ import annotations
 
 import hashlib
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
@@ -111,3 +112,34 @@ def other_classifier(
         more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise UserError(f"{message}: {'; '.join(wrong[:5])}{more}")
     return other
+
+
+def load_tensorflow(net: nn.Module, variables: Mapping[str, np.ndarray], name_of: Callable[[str], str]) -> None:
+    """Copies the variables of a Keras network into ours.
+
+    Args:
+        net: Any network.
+        variables: All of the Keras network's variables by name, moving averages included, without ``:0``; kernels in
+            TensorFlow's order: sizes, in, out (in = 1 where depthwise).
+        name_of: From a name of our state dict to the variable's.
+
+    Raises:
+        UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
+    """
+    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    ours = {name_of(name): name for name in state}
+    problems = [f"missing: {name}" for name in ours.keys() - variables.keys()]
+    problems += [f"unexpected: {name}" for name in variables.keys() - ours.keys()]
+    values = {}
+    for name in ours.keys() & variables.keys():
+        value, wanted = np.asarray(variables[name]), tuple(state[ours[name]].shape)
+        if value.ndim >= 2:
+            value = np.moveaxis(value, (-1, -2), (0, 1))  # to out, in, sizes
+            if len(wanted) == 2 and set(value.shape[2:]) <= {1}:  # linear here, a convolution of one pixel there
+                value = value.reshape(value.shape[:2])
+        if value.shape != wanted:
+            problems.append(f"shape: {name} is {value.shape} in our order, should be {wanted}")
+        values[ours[name]] = torch.tensor(value)
+    if problems:
+        raise UserError("TensorFlow variables do not fit the network:\n  " + "\n  ".join(sorted(problems)))
+    net.load_state_dict({**net.state_dict(), **values})

@@ -15,11 +15,13 @@ _PUBLIC = {
     "DigitOptions": "render_digits",
     "Folder": "folder",
     "MovingDigits": "moving_digits",
+    "Unlabelled": "unlabelled",
     "draw_clip": "render_digits",
     "make_moving_digits": "make_digits",
     "read_csv": "csv",
     "read_folder": "folder",
     "read_moving_digits": "moving_digits",
+    "read_unlabelled": "unlabelled",
 }
 
 __all__ = ["PLUGIN_API", *_PUBLIC]

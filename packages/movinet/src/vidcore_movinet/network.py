@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from vidcore.errors import UserError
-from vidcore_movinet.layers import Bottleneck, ConvNorm
+from vidcore.nn import check_clip, set_bn_momentum, variance_scaling_
+from vidcore_movinet.layers import Bottleneck, conv_norm
 from vidcore_movinet.variants import find_variant
 
 
@@ -43,7 +42,7 @@ class MoViNet(nn.Module):
     ) -> None:
         super().__init__()
         spec = find_variant(variant)
-        self.stem = ConvNorm(3, spec.stem, (1, 3, 3), stride=2)
+        self.stem = conv_norm(3, spec.stem, (1, 3, 3), (1, 2, 2))
 
         depth = sum(len(block.expand) for block in spec.blocks)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -56,24 +55,20 @@ class MoViNet(nn.Module):
                 width = block.width
         self.layers = nn.Sequential(layers)
 
-        self.project = ConvNorm(width, spec.project)
+        self.project = conv_norm(width, spec.project)
         self.dense = nn.Linear(spec.project, spec.dense)
         self.activation = nn.SiLU()
         self.dropout = nn.Dropout(spec.dropout if dropout is None else dropout)
         self.classifier = nn.Linear(spec.dense, num_classes)
 
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.momentum = bn_momentum
+        set_bn_momentum(self, bn_momentum)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and residual scales."""
         for module in self.modules():
             if isinstance(module, (nn.Conv3d, nn.Linear)):
-                # Cutting at two standard deviations narrows the normal to 0.8796 of its own.
-                std = math.sqrt(2 / module.weight[0].numel()) / 0.87962566103423978
-                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+                variance_scaling_(module.weight, 2)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm3d):
@@ -94,8 +89,7 @@ class MoViNet(nn.Module):
         Raises:
             UserError: Another rank or number of channels.
         """
-        if clip.ndim != 5 or clip.shape[1] != 3:
-            raise UserError(f"MoViNet takes clips of shape (B, 3, T, H, W), not {tuple(clip.shape)}")
+        check_clip(clip, "MoViNet")
         x = self.stem(clip)  # (B, C, T, H/2, W/2), rounded up, as everywhere
         x = self.layers(x)  # (B, C, T, H/32, W/32)
         x = self.project(x)  # (B, P, T, H/32, W/32)

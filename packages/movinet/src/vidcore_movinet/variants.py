@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidcore.errors import UserError
-
-Kernel = tuple[int, int, int]
+from vidcore.nn import Kernel
 
 K13: Kernel = (1, 3, 3)
 K15: Kernel = (1, 5, 5)

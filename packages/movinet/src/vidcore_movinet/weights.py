@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import nn
 
-from vidcore.errors import UserError
+from vidcore.weights import load_tensorflow
 
 # From our names to those of the official TensorFlow code, step by step.
 _RENAME = (
@@ -49,20 +48,4 @@ def load_tensorflow_variables(net: nn.Module, variables: Mapping[str, np.ndarray
     Raises:
         UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
     """
-    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    ours = {tensorflow_name(name): name for name in state}
-    problems = [f"missing: {name}" for name in ours.keys() - variables.keys()]
-    problems += [f"unexpected: {name}" for name in variables.keys() - ours.keys()]
-    values = {}
-    for name in ours.keys() & variables.keys():
-        value, wanted = np.asarray(variables[name]), tuple(state[ours[name]].shape)
-        if value.ndim == 5:
-            value = value.transpose(4, 3, 0, 1, 2)  # to out, in, time, height, width
-            if len(wanted) == 2 and value.shape[2:] == (1, 1, 1):  # a linear layer here, a 1×1×1 convolution there
-                value = value[:, :, 0, 0, 0]
-        if value.shape != wanted:
-            problems.append(f"shape: {name} is {value.shape} in our order, should be {wanted}")
-        values[ours[name]] = torch.tensor(value)
-    if problems:
-        raise UserError("TensorFlow variables do not fit the network:\n  " + "\n  ".join(sorted(problems)))
-    net.load_state_dict({**net.state_dict(), **values})
+    load_tensorflow(net, variables, tensorflow_name)

@@ -21,7 +21,7 @@ def main(command: str, argv: list[str]) -> None:
 
 
 def report(model: Any) -> dict[str, Any]:
-    """Parameters and MACs by component, in total, and as published."""
+    """Parameters and MACs by component, in total, as published, and of the method's other models."""
     from vidcore.flops import parameters
 
     return {
@@ -32,12 +32,14 @@ def report(model: Any) -> dict[str, Any]:
         "parameters": parameters(model),
         "gmacs": sum(model.costs().values()) / 1e9,
         "published": model.published(),
+        "family": model.family(),
     }
 
 
 def show(model: Any) -> None:
     """The report as a table."""
     from rich.console import Console
+    from rich.table import Table
 
     from vidcore.flops import cost_table
 
@@ -51,3 +53,19 @@ def show(model: Any) -> None:
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
+    if family := model.family():
+        headings = (_HEADINGS.get(name, name) for name in family[0])
+        table = Table(*headings, title=f"the family at {spec.size}²")
+        for row in family:
+            table.add_row(*(_figure(value) for value in row.values()))
+        console.print(table)
+
+
+_HEADINGS = {"parameters": "parameters (M)", "gmacs": "GMACs", "top1": "published top-1 (%)"}
+
+
+def _figure(value: Any) -> str:
+    """A number as people read it."""
+    if isinstance(value, int) and value > 1_000_000:
+        return f"{value / 1e6:.2f}"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -181,14 +181,20 @@ def read_config(source: str) -> dict[str, Any]:
 
 
 def recipe(chosen: Mapping[str, str]) -> Path | None:
-    """The defaults that the model's plugin ships for this data set, or else for any."""
+    """The defaults that the model's plugin ships for this data set, or else for any.
+
+    They lie in ``recipes/MODEL`` where a plugin brings several models, else in ``recipes``.
+    """
     prefix = GROUPS["model"] + "."
     if not chosen.get("model", "").startswith(prefix):
         return None
-    spec = importlib.util.find_spec(plugins.find(GROUPS["model"], chosen["model"].removeprefix(prefix)).package)
+    model = chosen["model"].removeprefix(prefix)
+    spec = importlib.util.find_spec(plugins.find(GROUPS["model"], model).package)
     for folder in spec.submodule_search_locations or () if spec else ():
+        recipes = Path(folder) / "recipes"
+        own = recipes / model
         for name in (chosen.get("data", "").rpartition(".")[2], "default"):
-            path = Path(folder) / "recipes" / f"{name}.yaml"
+            path = (own if own.is_dir() else recipes) / f"{name}.yaml"
             if path.is_file():
                 return path
     return None

@@ -1,6 +1,7 @@
 """Reading, sampling, transforming and writing video."""
 
 from vidcore.video.audio import NoAudioError, read_audio
+from vidcore.video.contrastive import contrastive_transforms
 from vidcore.video.decoder import Decoder, VideoError, installed_backends, open_video
 from vidcore.video.encode import write_video
 from vidcore.video.sampling import audio_windows, clip_indices
@@ -13,6 +14,7 @@ __all__ = [
     "VideoError",
     "audio_windows",
     "clip_indices",
+    "contrastive_transforms",
     "eval_transform",
     "installed_backends",
     "mix",

@@ -1,0 +1,19 @@
+"""Building blocks that several methods share; pure torch."""
+
+from vidcore.nn.blocks import Activation, ConvNorm, SqueezeExcite
+from vidcore.nn.clip import check_clip
+from vidcore.nn.init import set_bn_momentum, variance_scaling_
+from vidcore.nn.same import Kernel, SameConv3d, SameMaxPool3d, same_padding
+
+__all__ = [
+    "Activation",
+    "ConvNorm",
+    "Kernel",
+    "SameConv3d",
+    "SameMaxPool3d",
+    "SqueezeExcite",
+    "check_clip",
+    "same_padding",
+    "set_bn_momentum",
+    "variance_scaling_",
+]

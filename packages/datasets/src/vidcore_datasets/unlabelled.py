@@ -1,0 +1,79 @@
+"""Videos without labels, for pre-training."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.errors import UserError
+from vidcore.files import VIDEO_ENDINGS
+from vidcore.task import Task
+
+
+def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[Sample]]:
+    """Lists the videos below a folder, at any depth, as ``train`` and ``val``.
+
+    Hidden files and folders, and files that are not videos, are ignored. The videos whose paths have the lowest hashes
+    are held out, at least one of two or more: the same ones every time and everywhere, and spread over all folders.
+
+    Args:
+        root: The folder.
+        val_share: Share of the videos that is held out, from 0 to below 1; with 0 none is.
+
+    Returns:
+        Samples by split, sorted by path, with target 0. A sample's id is its path relative to ``root``.
+
+    Raises:
+        UserError: No such folder, no video in it, or a share that is none.
+    """
+    root = Path(root)
+    if not 0 <= val_share < 1:
+        raise UserError(f"val_share must be at least 0 and below 1, not {val_share}")
+    if not root.is_dir():
+        raise UserError(
+            f"{root} {'is not a folder' if root.exists() else 'does not exist'}: expected a folder of videos"
+        )
+    ids: list[str] = []
+    for parent, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        videos = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_ENDINGS]
+        ids += [Path(parent, name).relative_to(root).as_posix() for name in videos]
+    ids.sort()
+    if not ids:
+        raise UserError(f"{root} has no video ({' '.join(sorted(VIDEO_ENDINGS))}) at any depth")
+    count = max(1, min(round(len(ids) * val_share), len(ids) - 1)) if val_share and len(ids) > 1 else 0
+    held_out = set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
+    samples: dict[str, list[Sample]] = {"train": [], "val": []}
+    for name in ids:
+        samples["val" if name in held_out else "train"].append(Sample(str(root / name), 0, id=name))
+    return samples
+
+
+class Unlabelled(VideoDataModule):
+    """Videos in a folder, at any depth and without labels, see :func:`read_unlabelled`.
+
+    Args:
+        root: The folder.
+        val_share: Share of the videos that validation gets, at least one of two or more; the same ones every time.
+        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+    """
+
+    task = Task("single_label", ("video",))
+
+    def __init__(self, root: str, val_share: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+        self.val_share = val_share
+
+    @cached_property
+    def _samples(self) -> dict[str, list[Sample]]:
+        return read_unlabelled(self.root, self.val_share)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The videos of ``train`` or ``val``; there are no others."""
+        return self._samples.get(split, ())
