@@ -37,6 +37,7 @@ def test_equal_pairs_are_found() -> None:
 
 
 def rank(number: int, store: str, weight: torch.Tensor, results: dict) -> None:
+    torch.set_num_threads(1)  # the parent's do not survive the fork
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
     weight = weight.clone().requires_grad_()
     loss, _ = info_nce(F.normalize(PAIRS[4 * number : 4 * number + 4] @ weight), 0.1)
