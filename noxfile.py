@@ -54,7 +54,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Checks style, types and which package imports which."""
-    install(session, "ruff", "mypy", "import-linter", "types-PyYAML", "nox")
+    install(session, "ruff", "mypy", "import-linter", "types-PyYAML", "pytest", "nox")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     for name in PACKAGES:
