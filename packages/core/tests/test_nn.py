@@ -16,6 +16,7 @@ from vidcore.nn import (
     SameMaxPool3d,
     SqueezeExcite,
     check_clip,
+    draw_weights,
     same_padding,
     set_bn_momentum,
     variance_scaling_,
@@ -116,6 +117,20 @@ def test_variance_scaling(scale: float) -> None:
     variance_scaling_(weight, scale)
     assert weight.var() == pytest.approx(scale / 576, rel=0.02)
     assert weight.abs().max() <= 2 * math.sqrt(scale / 576) / 0.8796
+
+
+def test_new_weights() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(64, 64, 3), nn.BatchNorm3d(64), nn.Linear(64, 64), nn.LayerNorm(64))
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 7)
+    draw_weights(network, 2)
+    conv, norm, linear, other = network
+    assert conv.weight.detach().var() == pytest.approx(2 / (64 * 27), rel=0.05)
+    assert linear.weight.detach().var() == pytest.approx(2 / 64, rel=0.1)
+    assert not conv.bias.any() and not linear.bias.any() and not norm.bias.any()
+    assert (norm.weight == 1).all()
+    assert (other.weight == 7).all()
 
 
 def test_momentum() -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from vidcore.nn import check_clip, set_bn_momentum, variance_scaling_
+from vidcore.nn import check_clip, draw_weights, set_bn_momentum
 from vidcore_movinet.layers import Bottleneck, conv_norm
 from vidcore_movinet.variants import find_variant
 
@@ -66,14 +66,9 @@ class MoViNet(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and residual scales."""
+        draw_weights(self, 2)
         for module in self.modules():
-            if isinstance(module, (nn.Conv3d, nn.Linear)):
-                variance_scaling_(module.weight, 2)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm3d):
-                module.reset_parameters()
-            elif isinstance(module, Bottleneck):
+            if isinstance(module, Bottleneck):
                 nn.init.zeros_(module.scale)
         nn.init.normal_(self.classifier.weight, std=0.01)
 

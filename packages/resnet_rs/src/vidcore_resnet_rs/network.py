@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vidcore.errors import UserError
-from vidcore.nn import SameMaxPool3d, check_clip, set_bn_momentum, variance_scaling_
+from vidcore.nn import SameMaxPool3d, check_clip, draw_weights, set_bn_momentum
 from vidcore_resnet_rs.layers import Bottleneck, GatingPosition, SelfGating, Stem
 from vidcore_resnet_rs.variants import TEMPORAL_KERNELS, WIDTHS, find_blocks
 
@@ -101,13 +101,7 @@ class ResNetRS3D(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws new weights: LeCun's truncated normal; N(0, 0.01²) in gates; U(-0.05, 0.05) in the classifier."""
-        for module in self.modules():
-            if isinstance(module, (nn.Conv3d, nn.Linear)):
-                variance_scaling_(module.weight, 1)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm3d):
-                module.reset_parameters()
+        draw_weights(self, 1)
         for module in self.modules():
             if isinstance(module, SelfGating):
                 nn.init.trunc_normal_(module.linear.weight, std=0.01, a=-0.02, b=0.02)

@@ -2,7 +2,7 @@
 
 from vidcore.nn.blocks import Activation, ConvNorm, SqueezeExcite
 from vidcore.nn.clip import check_clip
-from vidcore.nn.init import set_bn_momentum, variance_scaling_
+from vidcore.nn.init import draw_weights, set_bn_momentum, variance_scaling_
 from vidcore.nn.same import Kernel, SameConv3d, SameMaxPool3d, same_padding
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "SameMaxPool3d",
     "SqueezeExcite",
     "check_clip",
+    "draw_weights",
     "same_padding",
     "set_bn_momentum",
     "variance_scaling_",
