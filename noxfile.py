@@ -107,5 +107,7 @@ def _clean(session: nox.Session, name: str, wheels: Path, requirement: str) -> s
     python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
     session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
     found = (*CONSTRAINTS, "--find-links", str(wheels), requirement)
-    session.run("uv", "pip", "install", "--quiet", "--python", python, *found)
+    # uv's cache tells wheels of a folder apart by name and version, and would install those of an earlier build.
+    ours = (part for wheel in wheels.glob("*.whl") for part in ("--refresh-package", wheel.name.split("-")[0]))
+    session.run("uv", "pip", "install", "--quiet", "--python", python, *found, *ours)
     return python
