@@ -112,7 +112,7 @@ def test_weights_with_another_number_of_classes_keep_the_classifier(tmp_path) ->
 
 def test_compiled_bottlenecks_keep_cost_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
     module = ResNetRSModule(TASK, clip=CLIP, compile=True)
     module.setup("test")
     assert len(compiled) == 16

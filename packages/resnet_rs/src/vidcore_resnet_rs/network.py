@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Literal
 
+import torch
+import torch._dynamo
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -140,9 +142,11 @@ class ResNetRS3D(nn.Module):
             yield from stage  # type: ignore[misc]
 
     def compile_bottlenecks(self) -> None:
-        """Compiles each bottleneck (``torch.compile``), in place."""
+        """Compiles each bottleneck (``torch.compile``), in place; those of one kind share what is compiled."""
+        # A network has twelve kinds, in training and in evaluation; above the limit they would run uncompiled.
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         for bottleneck in self.bottlenecks():
-            bottleneck.compile()
+            bottleneck.compile(dynamic=False)
 
     @staticmethod
     def _checkpointed(bottleneck: nn.Module, x: Tensor) -> Tensor:
