@@ -1,4 +1,4 @@
-"""Outputs of the official TensorFlow code: ``movinet_a0_base.npz``, made by tf-models-official 2.20.0 (float32)."""
+"""Outputs of the official TensorFlow code: ``movinet_*.npz``, made by tf-models-official 2.20.0 (float32)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from vidcore.errors import UserError
+from vidcore.streaming import stream
 from vidcore.testing.parity import OfficialOutputs
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.weights import load_tensorflow_variables
 
-OFFICIAL = OfficialOutputs(Path(__file__).parent / "movinet_a0_base.npz")
+HERE = Path(__file__).parent
+OFFICIAL = OfficialOutputs(HERE / "movinet_a0_base.npz")
+STREAMS = {variant: OfficialOutputs(HERE / f"movinet_{variant}_stream.npz") for variant in ("a0", "a3")}
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +25,46 @@ def variables() -> dict[str, np.ndarray]:
     return OFFICIAL.variables()
 
 
-@pytest.fixture(scope="module")
-def outputs(variables: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    net = MoViNet("a0").eval()
-    load_tensorflow_variables(net, variables)
+def endpoints(net: MoViNet, clip: Tensor) -> dict[str, Tensor]:
+    """Outputs of all layers and ``logits``; those of a stream network are images (T, C, H, W)."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str, module: torch.nn.Module) -> None:
-        module.register_forward_hook(lambda _, __, out: found.update({name: out}))
+        module.register_forward_hook(lambda _, __, out: found.update({name: out[0] if isinstance(out, tuple) else out}))
 
     keep("stem", net.stem)
     keep("head", net.project)
     for name, layer in net.layers.named_children():
         keep(name.replace("b", "block").replace("_l", "_layer"), layer)
     with torch.no_grad():
-        found["logits"] = net(OFFICIAL.clip())
-    found["head"] = found["head"].mean((2, 3, 4), keepdim=True)
-    return found
+        found["logits"] = net(clip)
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def outputs(variables: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    net = MoViNet("a0").eval()
+    load_tensorflow_variables(net, variables)
+    found = endpoints(net, OFFICIAL.clip())
+    return {**found, "head": found["head"].mean((2, 3, 4), keepdim=True)}
+
+
+@pytest.mark.parametrize(("variant", "official"), STREAMS.items())
+def test_stream(variant: str, official: OfficialOutputs) -> None:
+    """Logits of the clip and after each frame, and every layer's output."""
+    net = MoViNet(variant, stream=True).eval()
+    load_tensorflow_variables(net, official.variables())
+    found = endpoints(net, official.clip())
+    largest = np.abs(official.arrays["logits_clip"]).max()
+    for key, logits in (
+        ("logits_clip", found.pop("logits")),
+        ("logits_stream", stream(net, official.clip(), [1] * official.clip().shape[2])),
+    ):
+        np.testing.assert_allclose(logits, official.arrays[key], rtol=0, atol=official.tolerance * largest)
+    found["head"] = found["head"].mean((0, 2, 3))[None, :, None, None]
+    assert set(official.endpoints) == found.keys()
+    for name in official.endpoints:
+        official.check_endpoint(name, found[name].transpose(0, 1)[None])
 
 
 def test_logits(outputs: dict[str, Tensor]) -> None:
@@ -60,7 +86,7 @@ def test_loading_is_strict(variables: dict[str, np.ndarray]) -> None:
     bad = dict(variables)
     bad["block9_layer0/scale"] = bad.pop("block2_layer1/scale")
     bad["stem/stem/bn/gamma"] = np.zeros(9, np.float32)
-    bad["block0_layer0/bneck/feature/conv3d/kernel"] = np.zeros((1, 5, 5, 24, 1), np.float32)
+    bad["block0_layer0/bneck/feature/conv3d/kernel"] = np.zeros((1, 5, 5, 1, 25), np.float32)
     with pytest.raises(UserError) as caught:
         load_tensorflow_variables(net, bad)
     lines = str(caught.value).splitlines()[1:]

@@ -7,6 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore.errors import UserError
+from vidcore.streaming import Streaming
+from vidcore.task import Task
+from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, Block, find_variant
 
@@ -40,6 +43,27 @@ def test_counts(name: str, counted: tuple[float, int, int]) -> None:
     assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, rel=1e-3)
     assert sum(b.numel() for key, b in net.named_buffers() if "running" in key) == statistics
     assert len(net.layers) == depth
+
+
+# 1e9 MACs of the native clip of the stream network, counted on another implementation.
+STREAM_GMACS = {"a0": 2.426, "a1": 5.540, "a2": 10.700, "a3": 52.134, "a4": 96.741, "a5": 261.710}
+
+
+def test_family_of_stream_networks() -> None:
+    """As ``vid flops`` shows it: clip, frame and state."""
+    rows = {row["variant"]: row for row in MoViNetModule(Task.numbered(600), stream=True).family()}
+    assert set(rows) == set(VARIANTS)
+    for name, gmacs in STREAM_GMACS.items():
+        assert rows[name]["gmacs"] == pytest.approx(gmacs, rel=1e-3)
+        assert rows[name]["gmacs_frame"] == pytest.approx(gmacs / VARIANTS[name].frames, rel=0.03)
+    assert rows["a2"]["state_bytes"] == 4 * (2_707_088 + 1)
+
+
+def test_the_module_counts_what_the_family_says() -> None:
+    for stream in (False, True):
+        module = MoViNetModule(Task.numbered(600), variant="t0", stream=stream)
+        assert module.costs()["model"] / 1e9 == pytest.approx(module.family()[0]["gmacs"])
+        assert isinstance(module, Streaming) == stream
 
 
 @pytest.mark.parametrize(("name", "fps"), [("a0", 5), ("a1", 5), ("a2", 5), ("a3", 12.5), ("a4", 25 / 3), ("a5", 12.5)])

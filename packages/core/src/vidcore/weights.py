@@ -135,8 +135,9 @@ def load_tensorflow(net: nn.Module, variables: Mapping[str, np.ndarray], name_of
         value, wanted = np.asarray(variables[name]), tuple(state[ours[name]].shape)
         if value.ndim >= 2:
             value = np.moveaxis(value, (-1, -2), (0, 1))  # to out, in, sizes
-            if len(wanted) == 2 and set(value.shape[2:]) <= {1}:  # linear here, a convolution of one pixel there
-                value = value.reshape(value.shape[:2])
+        # A convolution of one pixel may be linear here, a depthwise one have its 1 elsewhere, an image no time.
+        if [n for n in value.shape if n > 1] == [n for n in wanted if n > 1]:
+            value = value.reshape(wanted)
         if value.shape != wanted:
             problems.append(f"shape: {name} is {value.shape} in our order, should be {wanted}")
         values[ours[name]] = torch.tensor(value)

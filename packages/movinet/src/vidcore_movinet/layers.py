@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -20,12 +21,15 @@ class SamePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (B, C, T, H, W) to (B, C, T, H / 2, W / 2), rounded up."""
-        # An odd size needs padding at both ends, an even one at the end only, which `ceil_mode` gives. PyTorch wants
-        # windows no larger than the input: fewer than three pixels are one window.
-        size = x.shape[3:]
-        kernel = [min(n, 3) for n in size]
-        padding = [n % 2 if n >= 3 else 0 for n in size]
+        kernel, padding = pool_windows(x.shape[3:])
         return F.avg_pool3d(x, (1, *kernel), (1, 2, 2), (0, *padding), ceil_mode=True, count_include_pad=False)
+
+
+def pool_windows(size: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Kernel and padding with which ``ceil_mode`` pools images of ``size`` as TensorFlow does, with stride 2."""
+    # An odd size needs padding at both ends, an even one at the end only, which `ceil_mode` gives. PyTorch wants
+    # windows no larger than the input: fewer than three pixels are one window.
+    return [min(n, 3) for n in size], [n % 2 if n >= 3 else 0 for n in size]
 
 
 def squeeze_width(channels: float) -> int:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore_movinet.network import MoViNet
-from vidcore_movinet.variants import find_variant
+from vidcore_movinet.variants import VARIANTS, find_variant
 
 
 class MoViNetModule(VideoModule):
-    """MoViNet for whole clips, trained from scratch or from ``weights``.
+    """MoViNet for whole clips or for streams, trained from scratch or from ``weights``.
 
     Args:
         task: What is predicted.
         variant: ``a0`` to ``a5``, or ``t0``.
+        stream: Whether the model streams (:class:`vidcore.streaming.Streaming`): it sees the past only, and a video
+            frame by frame as well as a clip.
         dropout: Probability before the classifier; by default the variant's own.
         stochastic_depth: Probability with which training leaves out the last layer; falls linearly to the first.
         bn_momentum: Weight of the newest batch in the running statistics of batch normalisation. The official 0.01
@@ -31,6 +37,7 @@ class MoViNetModule(VideoModule):
         self,
         task: Task,
         variant: str = "a0",
+        stream: bool = False,
         dropout: float | None = None,
         stochastic_depth: float = 0.2,
         bn_momentum: float = 0.01,
@@ -45,7 +52,9 @@ class MoViNetModule(VideoModule):
             short_side=self.variant.short_side,
         )
         super().__init__(task, spec, **kwargs)
-        self.net = MoViNet(variant, self.task.num_classes, dropout, stochastic_depth, bn_momentum)
+        self.net = MoViNet(variant, self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum)
+        if stream:  # here, not as methods: a base network must not look as if it streamed
+            self.init_state, self.step = self.net.init_state, self.net.step
 
     def forward(self, batch: Batch) -> Output:
         """Logits of whole clips."""
@@ -53,5 +62,37 @@ class MoViNetModule(VideoModule):
 
     def published(self) -> dict[str, float]:
         """The released network's figures on Kinetics-600."""
-        figures = {"parameters": self.variant.params, "gmacs": self.variant.gflops, "top1": self.variant.top1}
+        variant = self.variant
+        parameters, top1 = (variant.params, variant.top1)
+        if self.net.stream:
+            parameters, top1 = variant.stream_params, variant.stream_top1
+        figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
+
+    def family(self) -> list[dict[str, Any]]:
+        """All variants at their own clips; of stream networks also the cost of a frame and the size of the state."""
+        return [_figures(name, self.net.stream, self.task.num_classes) for name in VARIANTS]
+
+
+def _figures(name: str, stream: bool, classes: int) -> dict[str, Any]:
+    variant = VARIANTS[name]
+    size = (variant.size, variant.size)
+    with torch.device("meta"), torch.no_grad():
+        net = MoViNet(name, classes, stream).eval()
+        figures = {
+            "variant": name,
+            "clip": f"{variant.frames}×{variant.size}²",
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "gmacs": _macs(net, torch.empty(1, 3, variant.frames, *size)) / 1e9,
+        }
+        if stream:
+            state = net.init_state(1, size)
+            figures["gmacs_frame"] = _macs(net, torch.empty(1, 3, 1, *size)) / 1e9
+            figures["state_bytes"] = sum(tensor.nbytes for tensor in state.values())
+    return {**figures, "published_gmacs": variant.gflops, "top1": variant.stream_top1 if stream else variant.top1}
+
+
+def _macs(net: MoViNet, clip: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        net(clip)
+    return counter.get_total_flops() // 2

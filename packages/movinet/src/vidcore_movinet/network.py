@@ -1,21 +1,30 @@
-"""MoViNet for whole clips."""
+"""MoViNet, for whole clips and for streams."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from vidcore.nn import check_clip, draw_weights, set_bn_momentum
+from vidcore.errors import UserError
+from vidcore.nn import Kernel, check_clip, draw_weights, set_bn_momentum
+from vidcore.streaming import State
 from vidcore_movinet.layers import Bottleneck, conv_norm
-from vidcore_movinet.variants import find_variant
+from vidcore_movinet.stream import ImageConvNorm, PositionalEncoding, StreamBottleneck, running_means
+from vidcore_movinet.variants import Variant, find_variant
 
 
 class MoViNet(nn.Module):
-    """MoViNet A0 to A5 or T0 for whole clips ("base": 3D convolutions that see past and future).
+    """MoViNet A0 to A5 or T0: "base" networks see past and future of a clip, "stream" networks the past only.
 
     Kondratyuk et al., CVPR 2021 (arXiv:2103.11511), as in the authors' released code. Any number of frames and any
     height and width work; the published accuracy belongs to those of :data:`~vidcore_movinet.variants.VARIANTS`.
+
+    A stream network gives the same logits for a clip as a whole (:meth:`forward`) and in pieces (:meth:`step`); what it
+    remembers between the pieces is given and returned, never kept in the module.
 
     A new network's residual branches are multiplied by scalars that start at 0, so that it only passes on its skip
     connections until training (or loaded weights) opens them.
@@ -23,10 +32,17 @@ class MoViNet(nn.Module):
     Args:
         variant: ``t0``, ``a0`` to ``a5``.
         num_classes: Number of classes K.
+        stream: Whether it streams.
         dropout: Probability before the classifier; None: the variant's own.
         stochastic_depth: Probability with which training leaves out the last layer's residual branch for a sample;
             falls linearly to the first layer's.
         bn_momentum: Weight of the newest batch in the running statistics of batch normalisation.
+        factorised: Of a stream network: (2+1)D convolutions and gates that see each frame, as released since July 2021;
+            False: 3D convolutions and gates that see the mean only, as before.
+        gate_slope: Of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 as in the released code; the
+            released weights want 0.2.
+        head: Activation before a stream network's classifier: ``hard_swish`` as everywhere in it, or ``swish``, which
+            the released weights want; a base network has swish throughout.
 
     Raises:
         UserError: An unknown variant.
@@ -36,28 +52,31 @@ class MoViNet(nn.Module):
         self,
         variant: str = "a0",
         num_classes: int = 600,
+        stream: bool = False,
         dropout: float | None = None,
         stochastic_depth: float = 0.2,
         bn_momentum: float = 0.01,
+        factorised: bool = True,
+        gate_slope: float = 1 / 6,
+        head: Literal["hard_swish", "swish"] = "hard_swish",
     ) -> None:
         super().__init__()
         spec = find_variant(variant)
-        self.stem = conv_norm(3, spec.stem, (1, 3, 3), (1, 2, 2))
+        self.stream, self.factorised = stream, stream and factorised
 
-        depth = sum(len(block.expand) for block in spec.blocks)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        width = spec.stem
-        for b, block in enumerate(spec.blocks):
-            for i, (expand, kernel) in enumerate(zip(block.expand, block.kernels, strict=True)):
-                drop = stochastic_depth * (len(layers) + 1) / depth
-                stride = block.stride if i == 0 else 1
-                layers[f"b{b}_l{i}"] = Bottleneck(width, expand, block.width, kernel, stride, drop)
-                width = block.width
-        self.layers = nn.Sequential(layers)
+        def layer(width: int, expand: int, out: int, kernel: Kernel, stride: int, drop: float) -> nn.Module:
+            if not stream:
+                return Bottleneck(width, expand, out, kernel, stride, drop)
+            return StreamBottleneck(
+                width, expand, out, kernel, stride, drop, factorised, spec.positional_encoding, gate_slope
+            )
 
-        self.project = conv_norm(width, spec.project)
+        self.stem = ImageConvNorm(3, spec.stem, 3, 2) if stream else conv_norm(3, spec.stem, (1, 3, 3), (1, 2, 2))
+        self.layers = nn.Sequential(_layers(spec, stochastic_depth, layer))
+        width = spec.blocks[-1].width
+        self.project = ImageConvNorm(width, spec.project) if stream else conv_norm(width, spec.project)
         self.dense = nn.Linear(spec.project, spec.dense)
-        self.activation = nn.SiLU()
+        self.activation = nn.Hardswish() if stream and head == "hard_swish" else nn.SiLU()
         self.dropout = nn.Dropout(spec.dropout if dropout is None else dropout)
         self.classifier = nn.Linear(spec.dense, num_classes)
 
@@ -65,10 +84,10 @@ class MoViNet(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and residual scales."""
+        """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and learned scales."""
         draw_weights(self, 2)
         for module in self.modules():
-            if isinstance(module, Bottleneck):
+            if isinstance(module, (Bottleneck, StreamBottleneck, PositionalEncoding)):
                 nn.init.zeros_(module.scale)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
@@ -85,11 +104,99 @@ class MoViNet(nn.Module):
             UserError: Another rank or number of channels.
         """
         check_clip(clip, "MoViNet")
+        if self.stream:
+            return self.step(clip, self.init_state(len(clip), (clip.shape[3], clip.shape[4])))[0]
         x = self.stem(clip)  # (B, C, T, H/2, W/2), rounded up, as everywhere
         x = self.layers(x)  # (B, C, T, H/32, W/32)
         x = self.project(x)  # (B, P, T, H/32, W/32)
         return self.classify(x.mean((2, 3, 4)))
 
     def classify(self, features: Tensor) -> Tensor:
-        """From features (B, P), averaged over time and space, to logits (B, K)."""
+        """From features (..., P), averaged over time and space, to logits (..., K)."""
         return self.classifier(self.dropout(self.activation(self.dense(features))))
+
+    def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
+        """What a stream network remembers before the first frame: zeros.
+
+        Args:
+            batch_size: Number of streams B.
+            size: Height and width of the frames.
+
+        Returns:
+            Tensors of B rows each, on the network's device: ``seen``, the number of frames so far; ``LAYER.agoN``, the
+            input of a layer's convolution over time N frames ago; ``LAYER.mean`` and ``head.mean``, the mean of a
+            layer's features so far. A row of zeros is a stream that begins anew.
+
+        Raises:
+            UserError: The network does not stream.
+        """
+        if not self.stream:
+            raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
+        shapes: dict[str, tuple[int, ...]] = {"seen": ()}
+        height, width = -(-size[0] // 2), -(-size[1] // 2)
+        for name, layer in self._bottlenecks():
+            shapes |= {f"{name}.{key}": shape for key, shape in layer.shapes((height, width)).items()}
+            height, width = layer.output_size((height, width))
+        shapes["head.mean"] = (self.dense.in_features,)
+        device = self.dense.weight.device
+        zeros = {name: torch.zeros(batch_size, *shape, device=device) for name, shape in shapes.items()}
+        return {name: _channels_last(tensor) if tensor.ndim == 4 else tensor for name, tensor in zeros.items()}
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Takes the next frames of each stream.
+
+        Args:
+            frames: (B, 3, t, H, W) RGB in [0, 1], any t; each frame once.
+            state: From :meth:`init_state` for the same B, H and W, or the last step's; it is not changed.
+
+        Returns:
+            (B, K) logits after the last frame, and the new state.
+
+        Raises:
+            UserError: The network does not stream, or the frames do not fit the state.
+        """
+        means, state = self.features(frames, state)
+        return self.classify(means[:, -1]), state
+
+    def features(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """As :meth:`step`, with the features of all that was seen up to each frame, (B, t, P), in place of logits."""
+        self._check(frames, state)
+        seen, after = state["seen"], {"seen": state["seen"] + frames.shape[2]}
+        x = self.stem(_channels_last(frames.transpose(1, 2).flatten(0, 1)))
+        for name, layer in self._bottlenecks():
+            x, new = layer(x, {key: state[f"{name}.{key}"] for key in layer.state_names}, seen)
+            for key, value in new.items():
+                after[f"{name}.{key}"] = value
+        features = self.project(x).mean((2, 3)).unflatten(0, (len(seen), -1))
+        means = running_means(features, state["head.mean"], seen)
+        return means, {**after, "head.mean": means[:, -1]}
+
+    def _bottlenecks(self) -> Iterator[tuple[str, StreamBottleneck]]:
+        yield from self.layers.named_children()  # type: ignore[misc]
+
+    def _check(self, frames: Tensor, state: State) -> None:
+        check_clip(frames, "MoViNet")
+        if not self.stream:
+            raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
+        if len(frames) != len(state["seen"]):
+            raise UserError(f"frames of {len(frames)} streams, but the state of {len(state['seen'])}")
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _layers(
+    spec: Variant, stochastic_depth: float, layer: Callable[[int, int, int, Kernel, int, float], nn.Module]
+) -> OrderedDict[str, nn.Module]:
+    """The bottlenecks by name, ``b0_l0`` and so on."""
+    depth = sum(len(block.expand) for block in spec.blocks)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    width = spec.stem
+    for b, block in enumerate(spec.blocks):
+        for i, (expand, kernel) in enumerate(zip(block.expand, block.kernels, strict=True)):
+            drop = stochastic_depth * (len(layers) + 1) / depth
+            stride = block.stride if i == 0 else 1
+            layers[f"b{b}_l{i}"] = layer(width, expand, block.width, kernel, stride, drop)
+            width = block.width
+    return layers

@@ -59,6 +59,9 @@ class Variant:
         params: Parameters with 600 classes.
         gflops: Published billions of multiply-accumulates of a clip (called GFLOPs there); None where not published.
         top1: Published top-1 accuracy in % on Kinetics-600, one clip, one crop.
+        stream_params: Of the stream network.
+        stream_top1: Of the stream network.
+        positional_encoding: Whether the stream network's gates see the frame's number.
     """
 
     stem: int
@@ -72,6 +75,9 @@ class Variant:
     params: int
     gflops: float | None
     top1: float
+    stream_params: int
+    stream_top1: float
+    positional_encoding: bool = False
     dense: int = 2048
 
     @property
@@ -100,6 +106,8 @@ VARIANTS: dict[str, Variant] = {
         params=1_727_414,
         gflops=None,
         top1=68.40,
+        stream_params=2_368_958,
+        stream_top1=67.17,
     ),
     "a0": Variant(
         stem=8,
@@ -119,6 +127,8 @@ VARIANTS: dict[str, Variant] = {
         params=3_111_799,
         gflops=2.7,
         top1=72.28,
+        stream_params=3_748_031,
+        stream_top1=72.05,
     ),
     "a1": Variant(
         stem=16,
@@ -138,6 +148,8 @@ VARIANTS: dict[str, Variant] = {
         params=4_690_296,
         gflops=6.0,
         top1=76.69,
+        stream_params=6_447_352,
+        stream_top1=76.45,
     ),
     "a2": Variant(
         stem=16,
@@ -157,6 +169,8 @@ VARIANTS: dict[str, Variant] = {
         params=5_249_562,
         gflops=10,
         top1=78.62,
+        stream_params=7_326_962,
+        stream_top1=78.4,
     ),
     "a3": Variant(
         stem=16,
@@ -180,6 +194,9 @@ VARIANTS: dict[str, Variant] = {
         params=7_397_545,
         gflops=57,
         top1=81.79,
+        stream_params=10_986_618,
+        stream_top1=80.09,
+        positional_encoding=True,
     ),
     "a4": Variant(
         stem=24,
@@ -208,6 +225,9 @@ VARIANTS: dict[str, Variant] = {
         params=11_349_463,
         gflops=110,
         top1=83.48,
+        stream_params=18_136_182,
+        stream_top1=81.49,
+        positional_encoding=True,
     ),
     "a5": Variant(
         stem=24,
@@ -236,6 +256,9 @@ VARIANTS: dict[str, Variant] = {
         params=18_650_523,
         gflops=280,
         top1=84.27,
+        stream_params=31_495_934,
+        stream_top1=82.37,
+        positional_encoding=True,
     ),
 }
 """By name."""

@@ -55,17 +55,24 @@ def show(model: Any) -> None:
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
     if family := model.family():
         headings = (_HEADINGS.get(name, name) for name in family[0])
-        table = Table(*headings, title=f"the family at {spec.size}²")
+        table = Table(*headings, title="the family")
         for row in family:
             table.add_row(*(_figure(value) for value in row.values()))
         console.print(table)
 
 
-_HEADINGS = {"parameters": "parameters (M)", "gmacs": "GMACs", "top1": "published top-1 (%)"}
+_HEADINGS = {
+    "parameters": "params (M)",
+    "gmacs": "GMACs",
+    "gmacs_frame": "GMACs a frame",
+    "state_bytes": "state (MB)",
+    "published_gmacs": "quoted",
+    "top1": "top-1 (%)",
+}
 
 
 def _figure(value: Any) -> str:
     """A number as people read it."""
     if isinstance(value, int) and value > 1_000_000:
         return f"{value / 1e6:.2f}"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)

@@ -1,0 +1,270 @@
+"""The building blocks of MoViNet's stream networks, which see the past only and take a video in pieces of any length.
+
+Frames pass as images (B·T, C, H, W), the T of a row one after another, so that every convolution is one in two
+dimensions. What a layer has to remember between the pieces is a dictionary of tensors, given and returned.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from vidcore.errors import UserError
+from vidcore.nn import Kernel, same_padding
+from vidcore.streaming import State
+from vidcore_movinet.layers import pool_windows, squeeze_width
+
+
+class ImageConv(nn.Conv2d):
+    """A 2D convolution with TensorFlow's "same" padding."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, C, H, W) to (N, C', H / stride, W / stride), rounded up."""
+        (top, bottom), (left, right) = (
+            same_padding(size, kernel, stride)
+            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        )
+        # Zeros that both ends have are left to the convolution: padding a copy costs time.
+        if bottom > top or right > left:
+            x = F.pad(x, (0, right - left, 0, bottom - top))
+        return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
+
+
+class ImageConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation and, unless told otherwise, hard swish."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = ImageConv(in_channels, out_channels, kernel, stride, groups)
+        self.bn = nn.BatchNorm2d(out_channels, eps=1e-3)
+        self.activation = nn.Hardswish() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, C, H, W) to (N, C', H / stride, W / stride), rounded up."""
+        return self.activation(self.bn(self.conv(x)))
+
+
+class ImagePool(nn.Module):
+    """:class:`~vidcore_movinet.layers.SamePool` of images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, C, H, W) to (N, C, H / 2, W / 2), rounded up."""
+        kernel, padding = pool_windows(x.shape[2:])
+        return F.avg_pool2d(x, kernel, 2, padding, ceil_mode=True, count_include_pad=False)
+
+
+class CausalConvNorm(nn.Module):
+    """A depthwise convolution over a frame and those before it, batch normalisation and hard swish.
+
+    Args:
+        channels: C.
+        frames: It reaches over, this one included.
+        kernel: In space; 1 for the temporal half of a (2+1)D convolution.
+        stride: In space.
+    """
+
+    def __init__(self, channels: int, frames: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        self.frames = frames
+        self.state_names = [f"ago{ago}" for ago in range(frames - 1, 0, -1)]
+        self.conv = nn.Conv3d(
+            channels, channels, (frames, kernel, kernel), (1, stride, stride), groups=channels, bias=False
+        )
+        self.bn = nn.BatchNorm2d(channels, eps=1e-3)
+        self.activation = nn.Hardswish()
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """From (B·T, C, H, W) and the frames before, ``ago1`` (B, C, H, W), ``ago2`` …, to the same T frames later."""
+        frames = [state[name] for name in self.state_names]
+        rows = len(frames[0])
+        if frames[0].shape[2:] != x.shape[2:]:
+            here, there = list(x.shape[2:]), list(frames[0].shape[2:])
+            raise UserError(f"frames of another size than the state is for: {here} inside the network, not {there}")
+        if len(x) == rows:
+            frames.append(x)
+            out = self.one_frame(frames)
+            frames = frames[1:]
+        else:
+            new = x.unflatten(0, (rows, -1)).transpose(1, 2)  # (B, C, T, H, W)
+            clip = torch.cat([*(frame.unsqueeze(2) for frame in frames), new], 2)
+            out = self.convolve(clip).transpose(1, 2).flatten(0, 1)
+            # Copies: views would keep the whole clip in memory.
+            frames = [frame.clone() for frame in clip[:, :, 1 - self.frames :].unbind(2)]
+        return self.activation(self.bn(out)), dict(zip(self.state_names, frames, strict=True))
+
+    def one_frame(self, frames: list[Tensor]) -> Tensor:
+        """The convolution over as many frames (B, C, H, W) as its kernel has, the oldest first, copying none."""
+        if self.conv.kernel_size[1] > 1:
+            return self.convolve(torch.stack(frames, 2)).squeeze(2)
+        weights = self.conv.weight.view(-1, self.frames, 1, 1).unbind(1)
+        out = frames[0] * weights[0]
+        for frame, weight in zip(frames[1:], weights[1:], strict=True):
+            out = torch.addcmul(out, frame, weight)
+        return out
+
+    def convolve(self, clip: Tensor) -> Tensor:
+        """From (B, C, T + kernel - 1, H, W) to (B, C, T, H / stride, W / stride), rounded up."""
+        kernel, stride = self.conv.kernel_size, self.conv.stride
+        if kernel[1] == 1:
+            return F.conv2d(clip.flatten(3), self.conv.weight.squeeze(-1), groups=clip.shape[1]).unflatten(
+                3, clip.shape[3:]
+            )
+        pads = [same_padding(*axis) for axis in zip(clip.shape[3:], kernel[1:], stride[1:], strict=True)]
+        clip = F.pad(clip, [zeros for pad in reversed(pads) for zeros in pad])
+        return F.conv3d(clip, self.conv.weight, None, stride, groups=clip.shape[1])
+
+
+def running_means(values: Tensor, mean: Tensor, seen: Tensor) -> Tensor:
+    """Means of all values up to each of some new ones, in float32, which a sum of many would outgrow.
+
+    Args:
+        values: (B, T, C), new.
+        mean: (B, C), of those before.
+        seen: (B,) number of those before, float32.
+
+    Returns:
+        (B, T, C).
+    """
+    values, before = values.float(), mean[:, None]
+    if values.shape[1] == 1:
+        return before + (values - before) / (seen[:, None, None] + 1)
+    count = seen[:, None, None] + torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
+    return before + (values - before).cumsum(1) / count
+
+
+class PositionalEncoding(nn.Module):
+    """Sines and cosines of a frame's number, times a learned scalar that starts at 0."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+        self.channels = channels
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """From numbers of frames (B, T), from 0, to (B, T, C): all sines, then all cosines."""
+        exponents = torch.arange(0, self.channels, 2, device=frames.device) / self.channels
+        angles = frames[..., None] * 10_000.0**-exponents
+        return self.scale * torch.cat([angles.sin(), angles.cos()], -1)
+
+
+class CausalSqueezeExcite(nn.Module):
+    """Squeeze-and-excitation whose gate sees the mean of the frames so far and, unless told otherwise, of this frame.
+
+    Args:
+        channels: C.
+        frame: Whether the gate sees the frame's own mean as well (``2plus3d``).
+        position: Whether it sees the frame's number.
+        gate_slope: Of the hard sigmoid about 0, see :class:`~vidcore_movinet.network.MoViNet`.
+    """
+
+    def __init__(self, channels: int, frame: bool, position: bool, gate_slope: float) -> None:
+        super().__init__()
+        context = 2 * channels if frame else channels
+        width = squeeze_width(context)
+        self.position = PositionalEncoding(context) if position else None
+        self.reduce = nn.Linear(context, width)
+        self.activation = nn.Hardswish()
+        self.expand = nn.Linear(width, channels)
+        self.frame, self.gate_slope = frame, gate_slope
+
+    def forward(self, x: Tensor, state: State, seen: Tensor) -> tuple[Tensor, State]:
+        """From (B·T, C, H, W), the state's ``mean`` (B, C) and the number of frames before (B,) to the same."""
+        frames = x.mean((2, 3)).unflatten(0, (len(seen), -1))  # (B, T, C)
+        means = running_means(frames, state["mean"], seen)
+        context = torch.cat([means, frames], -1) if self.frame else means
+        if self.position is not None:
+            numbers = seen[:, None] + torch.arange(context.shape[1], device=seen.device)
+            context = context + self.position(numbers)
+        gate = self.expand(self.activation(self.reduce(context)))
+        # 1/6 is torch's own, in one step.
+        gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
+        return x * gate.flatten(0, 1)[:, :, None, None], {"mean": means[:, -1]}
+
+
+class StreamBottleneck(nn.Module):
+    """:class:`~vidcore_movinet.layers.Bottleneck` of a stream network.
+
+    Args:
+        in_channels: Channels of the input.
+        expand: Channels of the depthwise convolution.
+        out_channels: Channels of the output.
+        kernel: Of the depthwise convolution (time, height, width).
+        stride: Spatial stride of the depthwise convolution and of the skip connection.
+        drop: Probability with which training leaves the residual branch of a sample out (stochastic depth).
+        factorised: (2+1)D, a convolution in space and one over time; otherwise one in three dimensions.
+        position: Whether squeeze-excitation sees the frame's number.
+        gate_slope: Of squeeze-excitation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        expand: int,
+        out_channels: int,
+        kernel: Kernel,
+        stride: int,
+        drop: float,
+        factorised: bool,
+        position: bool,
+        gate_slope: float,
+    ) -> None:
+        super().__init__()
+        frames, size, _ = kernel
+        self.expand = expand
+        self.expansion = ImageConvNorm(in_channels, expand)
+        self.feature: ImageConvNorm | None = None
+        self.temporal: CausalConvNorm | None = None
+        if frames == 1 or factorised:
+            self.feature = ImageConvNorm(expand, expand, size, stride, groups=expand)
+            if frames > 1:
+                self.temporal = CausalConvNorm(expand, frames)
+        else:
+            self.temporal = CausalConvNorm(expand, frames, size, stride)
+        self.se = CausalSqueezeExcite(expand, factorised, position, gate_slope)
+        self.projection = ImageConvNorm(expand, out_channels, act=False)
+        self.scale = nn.Parameter(torch.zeros(()))
+        self.drop = StochasticDepth(drop, "row")
+        self.state_names = ["mean"] if self.temporal is None else ["mean", *self.temporal.state_names]
+        skip: OrderedDict[str, nn.Module] = OrderedDict()
+        if stride > 1:
+            skip["pool"] = ImagePool()
+        if stride > 1 or in_channels != out_channels:
+            skip["project"] = ImageConvNorm(in_channels, out_channels, act=False)
+        self.skip = nn.Sequential(skip)
+
+    def forward(self, x: Tensor, state: State, seen: Tensor) -> tuple[Tensor, State]:
+        """From frames (B·T, C, H, W), the layer's state and the number of frames before (B,) to the same, T later."""
+        residual, after = self.expansion(x), {}
+        if self.feature is not None:
+            residual = self.feature(residual)
+        if self.temporal is not None:
+            residual, after = self.temporal(residual, state)
+        residual, mean = self.se(residual, state, seen)
+        residual = self.scale * self.projection(residual)
+        if self.training:  # a sample is all frames of a row
+            residual = self.drop(residual.unflatten(0, (len(seen), -1))).flatten(0, 1)
+        return self.skip(x) + residual, {**after, **mean}
+
+    def shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+        """Of the state of one row, given the size (height, width) of the input."""
+        shapes: dict[str, tuple[int, ...]] = {"mean": (self.expand,)}
+        if self.temporal is not None:
+            buffered = self.output_size(size) if self.feature is not None else size
+            shapes |= dict.fromkeys(self.temporal.state_names, (self.expand, *buffered))
+        return shapes
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the output, given those of the input."""
+        height, width = size
+        return (-(-height // 2), -(-width // 2)) if "pool" in self.skip._modules else size

@@ -1,0 +1,206 @@
+"""Stream networks: in pieces as a whole, blind to the future, one row apart from the other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidcore.errors import UserError
+from vidcore.streaming import stream
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.stream import CausalConvNorm, PositionalEncoding, StreamBottleneck, running_means
+from vidcore_movinet.variants import VARIANTS
+
+# Values of a state at the native size, counted on another implementation; ours has one more, the number of frames.
+STATE = {
+    "t0": (326_448, 736_848),
+    "a0": (674_192, 1_290_320),
+    "a1": (1_220_560, 1_951_312),
+    "a2": (2_707_088, 4_005_392),
+    "a3": (4_568_880, 6_424_368),
+    "a4": (12_350_080, 15_639_040),
+    "a5": (18_773_392, 25_157_392),
+}
+CLOSE = {"rtol": 0, "atol": 1e-5}
+
+
+def randomised(variant: str, **options: bool) -> MoViNet:
+    """A fresh network hides its residual branches behind zeros and normalises with 0 and 1: this one does not."""
+    torch.manual_seed(0)
+    net = MoViNet(variant, num_classes=7, stream=True, **options).eval()
+    for module in net.modules():
+        if isinstance(module, (StreamBottleneck, PositionalEncoding)):
+            nn.init.uniform_(module.scale, 0.3, 0.7)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.8, 1.2)
+            nn.init.normal_(module.bias, std=0.1)
+    nn.init.normal_(net.classifier.weight, std=0.05)
+    return net
+
+
+@pytest.fixture(scope="module", params=[("a0", True), ("a0", False), ("a3", True)], ids=["2plus1d", "3d", "a3"])
+def net(request: pytest.FixtureRequest) -> MoViNet:
+    variant, factorised = request.param
+    return randomised(variant, factorised=factorised)
+
+
+def clip(rows: int = 2, frames: int = 9, height: int = 40, width: int = 51) -> Tensor:
+    return torch.rand(rows, 3, frames, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("chunks", [[1] * 9, [3, 3, 3], [8, 1], [1, 8], [2, 5, 1, 1]], ids=str)
+def test_chunks_end_like_the_whole_clip(net: MoViNet, chunks: list[int]) -> None:
+    with torch.no_grad():
+        whole = net(clip())
+    assert whole.std() > 0.01
+    torch.testing.assert_close(stream(net, clip(), chunks)[:, -1], whole, **CLOSE)
+
+
+@pytest.mark.parametrize("size", [(33, 64), (31, 97), (32, 32), (1, 5)], ids=str)
+def test_any_size_streams(net: MoViNet, size: tuple[int, int]) -> None:
+    frames = clip(3, 5, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(stream(net, frames, [1, 3, 1])[:, -1], net(frames), **CLOSE)
+
+
+@torch.no_grad()
+def test_answers_on_the_way_are_those_of_the_prefixes(net: MoViNet) -> None:
+    frames = clip()
+    streamed = stream(net, frames, [1] * 9)
+    means, _ = net.features(frames, net.init_state(2, (40, 51)))
+    torch.testing.assert_close(net.classify(means), streamed, **CLOSE)
+    for length in (1, 2, 6):
+        torch.testing.assert_close(net(frames[:, :, :length]), streamed[:, length - 1], **CLOSE)
+
+
+def test_later_frames_change_nothing_before_them(net: MoViNet) -> None:
+    frames = clip()
+    other = frames.clone()
+    other[:, :, 5:] = 1 - other[:, :, 5:]
+    with torch.no_grad():
+        a, b = (net.features(x, net.init_state(2, (40, 51)))[0] for x in (frames, other))
+    assert torch.equal(a[:, :5], b[:, :5])
+    assert not torch.allclose(a[:, 5], b[:, 5])
+    frames.requires_grad_()
+    net.features(frames, net.init_state(2, (40, 51)))[0][:, 4].sum().backward()
+    assert frames.grad is not None
+    assert not frames.grad[:, :, 5:].any()
+    assert all(frames.grad[:, :, frame].any() for frame in range(5))
+
+
+@torch.no_grad()
+def test_states_end_alike(net: MoViNet) -> None:
+    frames = clip()
+    whole = net.step(frames, net.init_state(2, (40, 51)))[1]
+    state = net.init_state(2, (40, 51))
+    keys = set(state)
+    for frame in frames.split(1, 2):
+        before = {name: tensor.clone() for name, tensor in state.items()}
+        _, after = net.step(frame, state)
+        assert all(torch.equal(state[name], before[name]) for name in state), "step changed the state it was given"
+        state = after
+    assert set(state) == set(whole) == keys
+    for name in state:
+        torch.testing.assert_close(
+            state[name], whole[name], rtol=1e-5, atol=1e-5, msg=lambda text, name=name: name + text
+        )
+
+
+@torch.no_grad()
+def test_rows_start_anew_one_by_one(net: MoViNet) -> None:
+    frames = clip()
+    _, state = net.step(frames[:, :, :4], net.init_state(2, (40, 51)))
+    for tensor in state.values():
+        tensor[0] = 0
+    logits, _ = net.step(frames[:, :, 4:], state)
+    torch.testing.assert_close(logits[:1], net(frames[:1, :, 4:]), **CLOSE)
+    torch.testing.assert_close(logits[1:], net(frames[1:]), **CLOSE)
+
+
+@torch.no_grad()
+def test_streams_of_many_cameras_in_one_batch(net: MoViNet) -> None:
+    """Their states, which began at different times, are joined along the first dimension."""
+    frames = clip(3)
+    states = [net.step(frames[row : row + 1, :, : row + 1], net.init_state(1, (40, 51)))[1] for row in range(3)]
+    joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
+    logits, _ = net.step(frames[:, :, 8:], joined)
+    for row in range(3):
+        alone, _ = net.step(frames[row : row + 1, :, 8:], states[row])
+        torch.testing.assert_close(logits[row : row + 1], alone, **CLOSE)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("factorised", [True, False])
+def test_parameters_and_state(variant: str, factorised: bool) -> None:
+    spec = VARIANTS[variant]
+    with torch.device("meta"):
+        net = MoViNet(variant, stream=True, factorised=factorised)
+        state = net.init_state(1, (spec.size, spec.size))
+    positions = sum(isinstance(module, PositionalEncoding) for module in net.modules())
+    wanted = spec.stream_params if factorised else spec.params + positions
+    assert sum(parameter.numel() for parameter in net.parameters()) == wanted
+    assert sum(tensor.numel() for tensor in state.values()) == STATE[variant][0 if factorised else 1] + 1
+
+
+def test_training_and_streaming_are_the_same_code() -> None:
+    net = randomised("a0").train()
+    net(clip(2, 5, 32, 32)).square().sum().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@torch.no_grad()
+def test_temporal_convolution_by_hand() -> None:
+    layer = CausalConvNorm(2, 3)
+    nn.init.normal_(layer.conv.weight)
+    x = torch.randn(4, 2, 3, 3)  # one row of four frames
+    got, state = layer.eval()(x, {name: torch.zeros(1, 2, 3, 3) for name in layer.state_names})
+    padded = torch.cat([torch.zeros(2, 2, 3, 3), x])
+    weight = layer.conv.weight.reshape(2, 3)
+    expected = sum(padded[i : i + 4] * weight[:, i, None, None] for i in range(3)) / (1 + 1e-3) ** 0.5
+    torch.testing.assert_close(got, nn.functional.hardswish(expected))
+    assert torch.equal(state["ago1"], x[3:]) and torch.equal(state["ago2"], x[2:3])
+
+
+def test_running_means() -> None:
+    values = torch.randn(2, 5, 3)
+    first = running_means(values[:, :2], torch.zeros(2, 3), torch.zeros(2))
+    rest = running_means(values[:, 2:], first[:, -1], torch.full((2,), 2.0))
+    expected = torch.stack([values[:, : i + 1].mean(1) for i in range(5)], 1)
+    torch.testing.assert_close(torch.cat([first, rest], 1), expected)
+
+
+def test_positional_encoding_by_hand() -> None:
+    encoding = PositionalEncoding(4)
+    nn.init.constant_(encoding.scale, 2.0)
+    got = encoding(torch.tensor([[7.0]]))[0, 0]
+    expected = 2 * torch.tensor([7.0, 0.07, 7.0, 0.07])
+    torch.testing.assert_close(got, torch.cat([2 * (expected[:2] / 2).sin(), 2 * (expected[2:] / 2).cos()]))
+
+
+@torch.no_grad()
+def test_ten_thousand_frames_do_not_wear_out_the_mean() -> None:
+    mean, total = torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for seen in range(10_000):
+        value = torch.rand(1, 3, generator=generator)
+        total += value
+        mean = running_means(value[:, None], mean, torch.tensor([float(seen)]))[:, 0]
+    torch.testing.assert_close(mean.double(), total / 10_000, rtol=1e-5, atol=0)
+
+
+def test_what_does_not_fit_is_named() -> None:
+    net = randomised("a0")
+    state = net.init_state(2, (32, 32))
+    with pytest.raises(UserError, match="frames of 1 streams, but the state of 2"):
+        net.step(clip(1, 1, 32, 32), state)
+    with pytest.raises(UserError, match="another size"):
+        net.step(clip(2, 1, 64, 64), state)
+    base = MoViNet("a0", num_classes=2)
+    with pytest.raises(UserError, match="stream=True"):
+        base.init_state(1, (32, 32))
+    with pytest.raises(UserError, match="stream=True"):
+        base.step(clip(1), {})
