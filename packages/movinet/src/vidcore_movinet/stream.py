@@ -109,6 +109,8 @@ class CausalConvNorm(nn.Module):
             return self.convolve(torch.stack(frames, 2)).squeeze(2)
         weights = self.conv.weight.view(-1, self.frames, 1, 1).unbind(1)
         out = frames[0] * weights[0]
+        if self.conv.bias is not None:
+            out = out + self.conv.bias[:, None, None]
         for frame, weight in zip(frames[1:], weights[1:], strict=True):
             out = torch.addcmul(out, frame, weight)
         return out
@@ -117,12 +119,11 @@ class CausalConvNorm(nn.Module):
         """From (B, C, T + kernel - 1, H, W) to (B, C, T, H / stride, W / stride), rounded up."""
         kernel, stride = self.conv.kernel_size, self.conv.stride
         if kernel[1] == 1:
-            return F.conv2d(clip.flatten(3), self.conv.weight.squeeze(-1), groups=clip.shape[1]).unflatten(
-                3, clip.shape[3:]
-            )
+            flat = F.conv2d(clip.flatten(3), self.conv.weight.squeeze(-1), self.conv.bias, groups=clip.shape[1])
+            return flat.unflatten(3, clip.shape[3:])
         pads = [same_padding(*axis) for axis in zip(clip.shape[3:], kernel[1:], stride[1:], strict=True)]
         clip = F.pad(clip, [zeros for pad in reversed(pads) for zeros in pad])
-        return F.conv3d(clip, self.conv.weight, None, stride, groups=clip.shape[1])
+        return F.conv3d(clip, self.conv.weight, self.conv.bias, stride, groups=clip.shape[1])
 
 
 def running_means(values: Tensor, mean: Tensor, seen: Tensor) -> Tensor:
