@@ -87,3 +87,26 @@ class TwoStages(MeanColour):
             Stage("classifier", 2, Optim("sgd", lr=0.1, schedule="constant", warmup=0.0), trains=("net.3.*",)),
             Stage("everything", 2, Optim("adamw", lr=0.01, schedule="constant", warmup=0.0)),
         )
+
+
+class ColourSoFar(VideoModule):
+    """What streams: a linear classifier of the mean colour of all frames so far and of the one before the last."""
+
+    def __init__(self, task, **kwargs):
+        super().__init__(task, ClipSpec(frames=4, size=16), **kwargs)
+        self.net = nn.Linear(6, self.task.num_classes)
+
+    def forward(self, batch):
+        rgb = batch["inputs"]["rgb"]
+        return Output(logits=self.step(rgb, self.init_state(len(rgb), (rgb.shape[3], rgb.shape[4])))[0])
+
+    def init_state(self, batch_size, size):
+        shapes = {"mean": (3,), "seen": (1,), "ago1": (3,), "ago2": (3,)}
+        return {name: torch.zeros(batch_size, *shape) for name, shape in shapes.items()}
+
+    def step(self, frames, state):
+        for frame in frames.mean((3, 4)).unbind(2):
+            seen = state["seen"] + 1
+            mean = state["mean"] + (frame - state["mean"]) / seen
+            state = {"mean": mean, "seen": seen, "ago1": frame, "ago2": state["ago1"]}
+        return self.net(torch.cat([state["mean"], state["ago2"]], 1)), state

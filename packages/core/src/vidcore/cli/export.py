@@ -22,6 +22,9 @@ def main(command: str, argv: list[str]) -> None:
         "normalises them and returns logits; it is checked against eager on real clips and on noise.",
     )
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="clips to check on; none: a video is made")
+    parser.add_argument(
+        "--step", action="store_true", help="one frame of a stream, with the state as inputs and outputs"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="model.onnx or model.pt2")
     arguments = parser.parse(argv)
     ending = Path(arguments.output).suffix
@@ -34,9 +37,12 @@ def main(command: str, argv: list[str]) -> None:
     model = load_model(arguments, trained=True)
 
     from vidcore.tools.export import export
+    from vidcore.tools.step import export_step
 
-    exported = export(model, arguments.output, paths)
+    exported = (export_step if arguments.step else export)(model, arguments.output, paths)
     for found in exported.differences:
         print(f"on {found.clips}: logits differ by {found.absolute:.2g}, {found.relative:.2g} of the largest")
     batch = "any number of clips a batch" if exported.dynamic else "one clip a batch: the model fixes it"
+    if arguments.step:
+        batch = "one frame of one stream"
     print(f"{exported.path}: {exported.path.stat().st_size / 1e6:.1f} MB, {batch}")

@@ -97,24 +97,33 @@ def export(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[s
         clips = read_batch(paths, module.clip_spec, max(2, min(len(paths), CHECKED)))["inputs"]
         model(clips)  # what fails in eager is no matter of exporting
         try:
-            with _brief(module):
+            with brief(module):
                 traced = _trace(model, clips)
                 write(traced, part, metadata(module))
             run = load(part)
             differences = [
                 _difference(described, model, run, clips, traced.dynamic),
-                _difference("random noise", model, run, _noise(clips), traced.dynamic),
+                _difference("random noise", model, run, noise(clips), traced.dynamic),
             ]
-            for found in differences:
-                if not found.relative <= TOLERANCE:
-                    raise ExportError(
-                        f"{path} is not written: on {found.clips} its logits differ from eager's by "
-                        f"{found.relative:.2g} of the largest, more than {TOLERANCE:g}"
-                    )
+            check(path, differences)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     return Exported(path, traced.dynamic, differences)
+
+
+def check(path: Path, differences: Sequence[Difference]) -> None:
+    """Refuses what differs by more than :data:`TOLERANCE`, or is no number.
+
+    Raises:
+        ExportError: Names the clips.
+    """
+    for found in differences:
+        if not found.relative <= TOLERANCE:
+            raise ExportError(
+                f"{path} is not written: on {found.clips} its logits differ from eager's by "
+                f"{found.relative:.2g} of the largest, more than {TOLERANCE:g}"
+            )
 
 
 def metadata(module: VideoModule) -> dict[str, str]:
@@ -157,14 +166,27 @@ def _load_pt2(path: Path) -> Run:
 
 
 def _write_onnx(traced: _Traced, path: Path, facts: dict[str, str]) -> None:
+    dynamic = ({name: {0: "batch"} for name in traced.inputs},) if traced.dynamic else None
+    save_onnx(traced.program, path, facts, traced.inputs, ["logits"], dynamic)
+
+
+def save_onnx(
+    program: torch.export.ExportedProgram,
+    path: Path,
+    facts: dict[str, str],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic: tuple[dict[str, dict[int, str]]] | None = None,
+) -> None:
+    """Writes an exported program as ONNX, in one file, with facts in its metadata."""
     exported = torch.onnx.export(
-        traced.program,
+        program,
         (),
         dynamo=True,
         verbose=False,
-        input_names=traced.inputs,
-        output_names=["logits"],
-        dynamic_shapes=({name: {0: "batch"} for name in traced.inputs},) if traced.dynamic else None,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=dynamic,
     )
     assert exported is not None
     exported.model.metadata_props.update(facts)
@@ -197,7 +219,8 @@ def _rows(inputs: Inputs, count: int, first: int = 0) -> Inputs:
     return {name: value[first : first + count] for name, value in inputs.items()}
 
 
-def _noise(inputs: Inputs) -> Inputs:
+def noise(inputs: Inputs) -> Inputs:
+    """Random values in place of the inputs' own."""
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.randint(0, 256, value.shape, generator=generator, dtype=torch.uint8)
@@ -208,7 +231,7 @@ def _noise(inputs: Inputs) -> Inputs:
 
 
 @contextmanager
-def _brief(module: VideoModule) -> Iterator[None]:
+def brief(module: VideoModule) -> Iterator[None]:
     """Turns pages of torch into a sentence: what it says first, and the model's line that it says it of."""
     logger, level = logging.getLogger("torch"), logging.getLogger("torch").level
     logger.setLevel(logging.CRITICAL)

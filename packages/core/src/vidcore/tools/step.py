@@ -1,0 +1,190 @@
+"""One step of a model that streams, as ONNX or torch.export, and what runs the ONNX file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidcore.batch import Batch
+from vidcore.clip import ClipSpec
+from vidcore.errors import UserError
+from vidcore.module import VideoModule
+from vidcore.streaming import State, Streaming
+from vidcore.tools.clips import given_or_made, read_batch
+from vidcore.tools.export import Difference, Exported, brief, check, metadata, noise, save_onnx
+
+STEPS = 50
+"""Over which an exported step is checked against eager: what errs a little each time shows."""
+
+
+class Step(nn.Module):
+    """A model that streams as a function of frames as a camera gives them, (B, 3, t, H, W) uint8.
+
+    Raises:
+        UserError: The model does not stream.
+    """
+
+    def __init__(self, module: VideoModule) -> None:
+        super().__init__()
+        if not isinstance(module, Streaming):
+            raise UserError(f"{type(module).__name__} does not stream: it has no init_state and step")
+        self.module, self.clip_spec, self.task = module, module.clip_spec, module.task
+
+    def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
+        """The model's own."""
+        return self.module.init_state(batch_size, size)  # type: ignore[operator]
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The model's own, of frames that are normalised first."""
+        rgb = self.module.normalised(Batch(inputs={"rgb": frames}, ids=[]))["inputs"]["rgb"]  # type: ignore[operator]
+        return self.module.step(rgb, state)  # type: ignore[operator]
+
+    forward = step
+
+
+def export_step(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[str] = ()) -> Exported:
+    """Writes one step of one stream; the file appears once it agrees with eager over :data:`STEPS` frames.
+
+    Inputs of the graph are ``frames`` (1, 3, 1, H, W) uint8 and, as ``old.NAME``, the tensors of the state; outputs are
+    ``logits`` (1, K) and, as ``new.NAME``, the state after it. What the step only renames it does not copy: ``carried``
+    in the metadata says what becomes what, e.g. ``{"b0_l0.ago2": "b0_l0.ago1"}``.
+
+    Args:
+        module: A model that streams; it is moved to the CPU and put into eval mode.
+        path: ``….onnx``, or ``….pt2`` for torch.export.
+        videos: Files whose frames it is checked on; none: a small video is made.
+
+    Raises:
+        ExportError: The model cannot be exported, or does not agree.
+        UserError: It does not stream.
+        VideoError: A video cannot be read.
+    """
+    path, model = Path(path), Step(module.cpu().eval())
+    spec = module.clip_spec
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad(), given_or_made(videos, spec) as (paths, described):
+        clips = read_batch(paths, spec, 1)["inputs"]["rgb"]
+        state = model.init_state(1, (clips.shape[3], clips.shape[4]))
+        after = model.step(clips[:, :, :1], state)[1]  # what fails in eager is no matter of exporting
+        carried = {name: old for name, new in after.items() for old, given in state.items() if new is given}
+        graph = _Computed(model, [name for name in after if name not in carried])
+        facts = {**metadata(module), "carried": json.dumps(carried)}
+        facts["state"] = json.dumps({name: list(tensor.shape) for name, tensor in state.items()})
+        try:
+            with brief(module):
+                program = torch.export.export(graph, (clips[:, :, :1], state), strict=False)
+                program.example_inputs = None  # or the frames would be in the file
+                if path.suffix == ".onnx":
+                    outputs = ["logits", *(f"new.{name}" for name in graph.names)]
+                    inputs = ["frames", *(f"old.{name}" for name in state)]
+                    save_onnx(program, part, facts, inputs, outputs)
+                else:
+                    torch.export.save(program, part, extra_files=facts)
+            engine = StepEngine(part) if path.suffix == ".onnx" else _Loaded(torch.export.load(part).module(), carried)
+            differences = [
+                _difference(described, model, engine, clips),
+                _difference("random noise", model, engine, noise({"rgb": clips})["rgb"]),
+            ]
+            check(path, differences)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return Exported(path, False, differences)
+
+
+class StepEngine:
+    """What :func:`export_step` wrote as ONNX, run by ONNX Runtime; a :class:`~vidcore.streaming.Streaming` of one row.
+
+    Args:
+        path: The file.
+        threads: Of the CPU; 0: all.
+
+    Raises:
+        UserError: No such file, no step of a model in it, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError('an engine needs onnxruntime: pip install "vidcore[export]"') from None
+        if not Path(path).is_file():
+            raise UserError(f"no engine at {path}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            facts = self._session.get_modelmeta().custom_metadata_map
+            self._shapes: dict[str, list[int]] = json.loads(facts["state"])
+            self._carried: dict[str, str] = json.loads(facts["carried"])
+        except Exception as error:  # ONNX Runtime's own kinds, or no such metadata
+            raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
+        self.clip_spec = ClipSpec(**json.loads(facts["clip"]))
+        self.classes: tuple[str, ...] = tuple(json.loads(facts["classes"]))
+        self.kind: str = json.loads(facts["kind"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
+        """Zeros, for the one stream and the size that the file is for.
+
+        Raises:
+            UserError: Another number of streams or size.
+        """
+        if batch_size != 1 or size != (self.clip_spec.size, self.clip_spec.size):
+            raise UserError(f"the engine is for 1 stream of {self.clip_spec.size}², not {batch_size} of {size}")
+        return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state."""
+        feed = {"frames": frames.numpy(), **{f"old.{name}": tensor.numpy() for name, tensor in state.items()}}
+        logits, *new = (torch.from_numpy(np.asarray(value)) for value in self._session.run(self._outputs, feed))
+        computed = dict(zip((name.removeprefix("new.") for name in self._outputs[1:]), new, strict=True))
+        return logits, _all(state, computed, self._carried)
+
+
+class _Computed(nn.Module):
+    """A step that returns what it computes of the new state, not what it only renames."""
+
+    def __init__(self, model: Step, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = self.model.step(frames, state)
+        return logits, {name: after[name] for name in self.names}
+
+
+class _Loaded:
+    """A step that torch.export wrote."""
+
+    def __init__(self, run: Callable[..., Any], carried: dict[str, str]) -> None:
+        self.run, self.carried = run, carried
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, computed = self.run(frames, state)
+        return logits, _all(state, computed, self.carried)
+
+
+def _all(state: State, computed: State, carried: dict[str, str]) -> State:
+    return {name: computed[name] if name in computed else state[carried[name]] for name in state}
+
+
+def _difference(described: str, model: Step, engine: StepEngine | _Loaded, clip: Tensor) -> Difference:
+    """Over :data:`STEPS` frames of a clip (1, 3, T, H, W), which begins again where it ends."""
+    ours = theirs = model.init_state(1, (clip.shape[3], clip.shape[4]))
+    absolute = largest = 0.0
+    for number in range(STEPS):
+        frame = clip[:, :, number % clip.shape[2]].unsqueeze(2)
+        expected, ours = model.step(frame, ours)
+        got, theirs = engine.step(frame, theirs)
+        absolute = max(absolute, float((got - expected).abs().max()))
+        largest = max(largest, float(expected.abs().max()))
+    return Difference(described, absolute, absolute / largest if largest else absolute)
