@@ -1,7 +1,7 @@
 """What a training step of 3D ResNet-RS-50 costs, beside reference networks at equal input.
 
     pip install pytorchvideo
-    python benchmarks/resnet_rs_cost.py
+    python benchmarks/resnet_rs_cost.py --batch 12
 
 All networks take turns in one process for the times, forward, backward and step of SGD; each has a process of its own
 for the peak memory, less what that process held before the network was built. The references run as their users run
@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore_resnet_rs import ResNetRS3D
 
-FRAMES, SIZE, BATCH, CLASSES = 16, 112, 12, 400
+FRAMES, SIZE, CLASSES = 16, 112, 400
 
 
 def r3d_18() -> nn.Module:
@@ -61,14 +61,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
 """Network, and whether it runs in bfloat16."""
 
 
-def stepper(name: str, device: torch.device) -> Callable[[], None]:
+def stepper(name: str, device: torch.device, rows: int) -> Callable[[], None]:
     """What makes one training step of a new network."""
     build, mixed = NETWORKS[name]
     net = build().to(device).train()
     if device.type == "cuda":
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
-    clips, target = batch(device)
+    clips, target = batch(device, rows)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
@@ -82,10 +82,10 @@ def stepper(name: str, device: torch.device) -> Callable[[], None]:
     return step
 
 
-def batch(device: torch.device) -> tuple[Tensor, Tensor]:
+def batch(device: torch.device, rows: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    clips = torch.rand(BATCH, 3, FRAMES, SIZE, SIZE, generator=generator)
-    return clips.to(device), torch.randint(CLASSES, (BATCH,), generator=generator).to(device)
+    clips = torch.rand(rows, 3, FRAMES, SIZE, SIZE, generator=generator)
+    return clips.to(device), torch.randint(CLASSES, (rows,), generator=generator).to(device)
 
 
 def gmacs(name: str) -> float:
@@ -95,10 +95,10 @@ def gmacs(name: str) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def peak(name: str, device: torch.device) -> float:
+def peak(name: str, device: torch.device, rows: int) -> float:
     """Peak memory in MB of two steps, less what there was before."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = stepper(name, device)
+    step = stepper(name, device, rows)
     for _ in range(2):
         step()
     if device.type == "cuda":
@@ -110,25 +110,26 @@ def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
-    turns = parser.parse_args().turns
+    parser.add_argument("--batch", type=int, default=12)
+    arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
     # First, as long as this process is small: a child's peak begins with its parent's.
     memory = {}
     for name in NETWORKS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            memory[name] = pool.apply(peak, (name, device))
-    steps = {name: stepper(name, device) for name in NETWORKS}
+            memory[name] = pool.apply(peak, (name, device, arguments.batch))
+    steps = {name: stepper(name, device, arguments.batch) for name in NETWORKS}
     for step in steps.values():
         step()
     seconds: dict[str, list[float]] = {name: [] for name in NETWORKS}
-    for _ in range(turns):
+    for _ in range(arguments.turns):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - start)
     costs = {name: gmacs(name.partition(",")[0]) for name in NETWORKS}
-    print(f"{machine}, batch of {BATCH} clips of {FRAMES} × {SIZE}², median (quartiles) of {turns} turns\n")
+    print(f"{machine}, batch of {arguments.batch} clips of {FRAMES} × {SIZE}²; median and quartiles\n")
     print("| network | GMACs a clip | steps/s | speed per GMAC / r3d_18 | / slow_r50 | peak MB |")
     print("| --- | ---: | ---: | --- | --- | ---: |")
     for name, times in seconds.items():

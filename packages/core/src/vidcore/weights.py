@@ -126,21 +126,42 @@ def load_tensorflow(net: nn.Module, variables: Mapping[str, np.ndarray], name_of
     Raises:
         UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
     """
-    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    ours = {name_of(name): name for name in state}
-    problems = [f"missing: {name}" for name in ours.keys() - variables.keys()]
-    problems += [f"unexpected: {name}" for name in variables.keys() - ours.keys()]
-    values = {}
-    for name in ours.keys() & variables.keys():
-        value, wanted = np.asarray(variables[name]), tuple(state[ours[name]].shape)
+    tensors = {}
+    for name, variable in variables.items():
+        value = np.asarray(variable)
         if value.ndim >= 2:
             value = np.moveaxis(value, (-1, -2), (0, 1))  # to out, in, sizes
-        # A convolution of one pixel may be linear here, a depthwise one have its 1 elsewhere, an image no time.
+        tensors[name] = torch.tensor(value)
+    load_named(net, tensors, name_of, "TensorFlow variables")
+
+
+def load_named(net: nn.Module, tensors: Mapping[str, Tensor], name_of: Callable[[str], str], what: str) -> None:
+    """Copies tensors that have other names into a network.
+
+    A shape may differ in sizes of 1: a convolution of one pixel there may be linear here, a depthwise one have its 1
+    elsewhere, an image no time.
+
+    Args:
+        net: Any network.
+        tensors: All that it has by name, but for ``num_batches_tracked``; kernels in PyTorch's order.
+        name_of: From a name of our state dict to theirs.
+        what: Of the tensors, for the error.
+
+    Raises:
+        UserError: Missing, unexpected or wrongly shaped ones; all are named, and nothing is copied.
+    """
+    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    ours = {name_of(name): name for name in state}
+    problems = [f"missing: {name}" for name in ours.keys() - tensors.keys()]
+    problems += [f"unexpected: {name}" for name in tensors.keys() - ours.keys()]
+    values = {}
+    for name in ours.keys() & tensors.keys():
+        value, wanted = tensors[name], state[ours[name]].shape
         if [n for n in value.shape if n > 1] == [n for n in wanted if n > 1]:
             value = value.reshape(wanted)
-        if value.shape != wanted:
-            problems.append(f"shape: {name} is {value.shape} in our order, should be {wanted}")
-        values[ours[name]] = torch.tensor(value)
+        else:
+            problems.append(f"shape: {name} is {tuple(value.shape)} in our order, should be {tuple(wanted)}")
+        values[ours[name]] = value
     if problems:
-        raise UserError("TensorFlow variables do not fit the network:\n  " + "\n  ".join(sorted(problems)))
+        raise UserError(f"{what} do not fit the network:\n  " + "\n  ".join(sorted(problems)))
     net.load_state_dict({**net.state_dict(), **values})

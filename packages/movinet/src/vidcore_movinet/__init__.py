@@ -3,8 +3,16 @@
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, Variant
-from vidcore_movinet.weights import load_tensorflow_variables
+from vidcore_movinet.weights import load_port_state_dict, load_tensorflow_variables
 
 PLUGIN_API = 1
 
-__all__ = ["PLUGIN_API", "VARIANTS", "MoViNet", "MoViNetModule", "Variant", "load_tensorflow_variables"]
+__all__ = [
+    "PLUGIN_API",
+    "VARIANTS",
+    "MoViNet",
+    "MoViNetModule",
+    "Variant",
+    "load_port_state_dict",
+    "load_tensorflow_variables",
+]

@@ -13,7 +13,13 @@ from vidcore.errors import UserError
 from vidcore.nn import Kernel, check_clip, draw_weights, set_bn_momentum
 from vidcore.streaming import State
 from vidcore_movinet.layers import Bottleneck, conv_norm
-from vidcore_movinet.stream import ImageConvNorm, PositionalEncoding, StreamBottleneck, running_means
+from vidcore_movinet.stream import (
+    CausalSqueezeExcite,
+    ImageConvNorm,
+    PositionalEncoding,
+    StreamBottleneck,
+    running_means,
+)
 from vidcore_movinet.variants import Variant, find_variant
 
 
@@ -90,6 +96,13 @@ class MoViNet(nn.Module):
             if isinstance(module, (Bottleneck, StreamBottleneck, PositionalEncoding)):
                 nn.init.zeros_(module.scale)
         nn.init.normal_(self.classifier.weight, std=0.01)
+
+    def use_released_activations(self) -> None:
+        """Sets ``gate_slope`` and ``head`` of a stream network to what the released weights were trained with."""
+        self.activation = nn.SiLU()
+        for module in self.modules():
+            if isinstance(module, CausalSqueezeExcite):
+                module.gate_slope = 0.2
 
     def forward(self, clip: Tensor) -> Tensor:
         """Classifies clips.

@@ -1,0 +1,157 @@
+"""Time of MoViNet: a frame of the stream networks and a clip of the base networks, beside what else runs them.
+
+    python benchmarks/movinet.py --variants a0 a2 [--peers peers/bin/python movinet_peers.py]
+
+Each way runs in a process of its own, by turns, on two threads in float32; times are medians over frames of the median
+over turns. The PyTorch port (`pip install git+https://github.com/Atze00/MoViNet-pytorch`) takes part where it is
+installed. ``--peers`` is a command that takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per
+frame``, such as a script that runs the official TensorFlow code in an environment of its own. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from vidcore.task import Task
+from vidcore.tools.step import StepEngine, export_step
+from vidcore_movinet import VARIANTS, MoViNet, MoViNetModule
+
+THREADS, WARMUP, FRAMES = 2, 10, 50
+PORT = importlib.util.find_spec("movinets") is not None
+
+
+def median_ms(step: Callable[[], object], runs: int = FRAMES, warmup: int = WARMUP) -> float:
+    """Median time of a step."""
+    seconds = []
+    for run in range(warmup + runs):
+        start = time.perf_counter()
+        step()
+        if run >= warmup:
+            seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)
+
+
+def streaming(variant: str, way: str) -> float:
+    """Milliseconds of a frame of our stream network."""
+    size = VARIANTS[variant].size
+    module = MoViNetModule(Task.numbered(600), variant=variant, stream=True).eval()
+    state = module.init_state(1, (size, size))
+    if way == "engine":
+        with tempfile.TemporaryDirectory() as folder:
+            export_step(module, Path(folder) / "step.onnx")
+            step: Callable = StepEngine(Path(folder) / "step.onnx", THREADS).step
+        frames = torch.randint(0, 256, (1, 3, 1, size, size), dtype=torch.uint8)
+    else:
+        step = module.step if way == "eager" else torch.compile(module.step)
+        frames = torch.rand(1, 3, 1, size, size)
+
+    def once() -> None:
+        nonlocal state
+        _, state = step(frames, state)
+
+    return median_ms(once)
+
+
+def port_streaming(variant: str) -> float:
+    """Milliseconds of a frame of the port's stream network."""
+    from movinets import MoViNet as Port
+    from movinets.config import _C
+
+    size = VARIANTS[variant].size
+    net = Port(_port_config(_C, variant), causal=True, pretrained=False, num_classes=600, conv_type="2plus1d").eval()
+    frames = torch.rand(1, 3, 1, size, size)
+    return median_ms(lambda: net(frames))
+
+
+def clip(variant: str, port: bool) -> float:
+    """Milliseconds of a native clip of the base network, ours or the port's."""
+    spec = VARIANTS[variant]
+    if port:
+        from movinets import MoViNet as Port
+        from movinets.config import _C
+
+        net = Port(_port_config(_C, variant), causal=False, pretrained=False, num_classes=600).eval()
+    else:
+        net = MoViNet(variant).eval()
+    frames = torch.rand(1, 3, spec.frames, spec.size, spec.size)
+    return median_ms(lambda: net(frames), runs=3, warmup=1)
+
+
+def _port_config(config: object, variant: str) -> object:
+    return getattr(config.MODEL, f"MoViNet{variant.upper()}")  # type: ignore[attr-defined]
+
+
+def apart(function: Callable[..., float], *arguments: object) -> float:
+    """Runs a measurement in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (THREADS,)) as pool:
+        return pool.apply(_without_gradients, (function, *arguments))
+
+
+def _without_gradients(function: Callable[..., float], *arguments: object) -> float:
+    with torch.inference_mode():
+        return function(*arguments)
+
+
+def peers(command: list[str], variant: str) -> dict[str, float]:
+    """What another program measures in the same turn."""
+    done = subprocess.run(
+        [*command, "--variant", variant, "--threads", str(THREADS)], check=True, capture_output=True, text=True
+    )
+    return {name.strip(): float(ms) for name, ms in re.findall(r"^(.*):\s*([\d.]+) ms per frame", done.stdout, re.M)}
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", default=["a0", "a2"], choices=VARIANTS)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--peers", nargs=argparse.REMAINDER, default=[])
+    arguments = parser.parse_args()
+    versions = {name: version(name) for name in ("torch", "onnxruntime")}
+    print(f"{os.cpu_count()} cores, {', '.join(f'{name} {number}' for name, number in versions.items())}\n")
+    print("| variant | way | ms a frame |")
+    print("| --- | --- | ---: |")
+    for variant in arguments.variants:
+        times: dict[str, list[float]] = {}
+        for _ in range(arguments.turns):
+            turn = {f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "compiled", "engine")}
+            if PORT:
+                turn["PyTorch port"] = apart(port_streaming, variant)
+            if arguments.peers:
+                turn |= peers(arguments.peers, variant)
+            for way, ms in turn.items():
+                times.setdefault(way, []).append(ms)
+        for way, measured in times.items():
+            low, middle, high = min(measured), statistics.median(measured), max(measured)
+            print(f"| {variant} | {way} | {middle:.2f} ({low:.2f} to {high:.2f}) |", flush=True)
+    print("\n| variant | clip | vidcore, clips/s | port, clips/s | ratio |")
+    print("| --- | --- | ---: | ---: | --- |")
+    for variant in arguments.variants:
+        spec = VARIANTS[variant]
+        turns = [
+            (apart(clip, variant, False), apart(clip, variant, True) if PORT else float("nan"))
+            for _ in range(arguments.turns)
+        ]
+        ours, theirs = (statistics.median(measured) for measured in zip(*turns, strict=True))
+        ratios = ", ".join(f"{their / our:.2f}" for our, their in turns)
+        print(
+            f"| {variant} | {spec.frames} × {spec.size}² | {1000 / ours:.2f} | {1000 / theirs:.2f} | {ratios} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
