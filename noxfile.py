@@ -15,7 +15,17 @@ nox.options.reuse_venv = "yes"
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 CONSTRAINTS = ("-c", "constraints.txt")
-EXTRAS = ("decord2", "faster-coco-eval", "onnx", "onnxruntime", "onnxscript", "pyarrow", "tensorboard", "wandb")
+EXTRAS = (
+    "decord2",
+    "faster-coco-eval",
+    "imageio-ffmpeg",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pyarrow",
+    "tensorboard",
+    "wandb",
+)
 """Of the optional installs, those that need nothing beside them."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are too small to be shared by several."""

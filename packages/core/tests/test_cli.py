@@ -303,7 +303,7 @@ def test_flops_shows_the_family(installed, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "the family" in shown
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if "│" in line]
-    assert cells[-2:] == [["5", "2.50", "0.2"], ["10", "5.00", "1.0"]]
+    assert cells[-2:] == [["5", "2.50", "0.25"], ["10", "5.00", "1"]]
 
 
 def test_recipes_of_a_plugin_with_several_models(installed, monkeypatch):

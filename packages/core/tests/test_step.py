@@ -44,7 +44,7 @@ def test_the_engine_is_the_model(written):
     assert [found.clips for found in exported.differences] == ["1 given video", "random noise"]
     engine = StepEngine(path, threads=1)
     assert isinstance(engine, Streaming)
-    assert (engine.classes, engine.kind, engine.clip_spec) == (TASK.classes, TASK.kind, module.clip_spec)
+    assert (engine.task, engine.clip_spec) == (TASK, module.clip_spec)
     expected = stream(Step(module), frames(50), [1] * 50)
     torch.testing.assert_close(stream(engine, frames(50), [1] * 50), expected, rtol=0, atol=1e-5)
 
@@ -98,4 +98,4 @@ def test_the_command(fake_plugins, monkeypatch, tmp_path, capsys):
     options = ["--model", "sofar", "--weights", "sofar.safetensors", "--classes", "3"]
     assert main(["export", "--step", *options, "--output", "step.onnx"]) == 0
     assert "one frame of one stream" in capsys.readouterr().out
-    assert StepEngine("step.onnx").classes == ("0", "1", "2")
+    assert StepEngine("step.onnx").task.classes == ("0", "1", "2")

@@ -43,11 +43,7 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
         row: dict[str, Any] = {"path": video}
         if output.logits is not None:
             scores = scores_of(output.logits[of_video], task).mean(0)
-            best = scores.topk(min(TOP, task.num_classes))
-            row["top"] = [
-                {"class": task.classes[index], "score": round(score, 4)}
-                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ]
+            row["top"] = top(scores, task)
         if output.detections is not None:
             found = output.detections[of_video[0]]
             columns = (found[key].tolist() for key in ("frames", "labels", "scores", "boxes"))
@@ -60,3 +56,12 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
         row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}
         rows.append(row)
     return rows
+
+
+def top(scores: Tensor, task: Task) -> list[dict[str, Any]]:
+    """The :data:`TOP` best classes of scores (K,), each as ``class`` and ``score``."""
+    best = scores.topk(min(TOP, task.num_classes))
+    return [
+        {"class": task.classes[index], "score": round(score, 4)}
+        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]

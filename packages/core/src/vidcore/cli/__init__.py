@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": ("vidcore.cli.train", "evaluate on the validation split"),
     "test": ("vidcore.cli.train", "evaluate on the test split, with cost, time and memory"),
     "predict": ("vidcore.cli.predict", "predict on video files, one row each"),
+    "stream": ("vidcore.cli.stream", "decide frame by frame on a file, a camera or a URL"),
     "bench": ("vidcore.cli.bench", "measure latency, throughput, memory, and executed against counted MACs"),
     "flops": ("vidcore.cli.flops", "count parameters and MACs of a model"),
     "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),

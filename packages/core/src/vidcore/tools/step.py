@@ -17,6 +17,7 @@ from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.streaming import State, Streaming
+from vidcore.task import Task
 from vidcore.tools.clips import given_or_made, read_batch
 from vidcore.tools.export import Difference, Exported, brief, check, metadata, noise, save_onnx
 
@@ -128,8 +129,7 @@ class StepEngine:
         except Exception as error:  # ONNX Runtime's own kinds, or no such metadata
             raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
         self.clip_spec = ClipSpec(**json.loads(facts["clip"]))
-        self.classes: tuple[str, ...] = tuple(json.loads(facts["classes"]))
-        self.kind: str = json.loads(facts["kind"])
+        self.task = Task(json.loads(facts["kind"]), tuple(json.loads(facts["classes"])))
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
@@ -143,7 +143,14 @@ class StepEngine:
         return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state."""
+        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state.
+
+        Raises:
+            UserError: Frames of another shape.
+        """
+        size = self.clip_spec.size
+        if tuple(frames.shape) != (1, 3, 1, size, size):
+            raise UserError(f"the engine takes frames (1, 3, 1, {size}, {size}), not {tuple(frames.shape)}")
         feed = {"frames": frames.numpy(), **{f"old.{name}": tensor.numpy() for name, tensor in state.items()}}
         logits, *new = (torch.from_numpy(np.asarray(value)) for value in self._session.run(self._outputs, feed))
         computed = dict(zip((name.removeprefix("new.") for name in self._outputs[1:]), new, strict=True))

@@ -1,0 +1,136 @@
+"""``vid stream``: a line of JSON for each picture of a file, a camera or a URL."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import statistics
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcore.cli import UsageError
+from vidcore.cli.parsing import ModelParser, load_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidcore.tools.stream import Stepping
+    from vidcore.video.live import Picture
+
+
+def main(command: str, argv: list[str]) -> int:
+    """Prints the lines; the last one, on stderr, sums up."""
+    parser = ModelParser(command, "Decide frame by frame, one line of JSON a decision.")
+    parser.add_argument("source", metavar="SOURCE", help="a file, the number of a camera, or a URL: rtsp://, http:// …")
+    parser.add_argument("--engine", metavar="FILE", help="what vid export --step wrote, in place of a model")
+    parser.add_argument("--smooth", type=_seconds, default=0.0, metavar="SECONDS", help="average scores over this time")
+    parser.add_argument("--reset", type=_seconds, default=math.inf, metavar="SECONDS", help="forget all, so often")
+    parser.add_argument("--render", metavar="FILE", help="a video of what was seen and said, .mp4")
+    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="without a picture, at most")
+    parser.add_argument("--reconnect", type=_count, default=5, metavar="N", help="attempts in a row, for URLs")
+    arguments = _parse(parser, argv)
+    if "://" not in arguments.source and not arguments.source.isdigit() and not Path(arguments.source).is_file():
+        raise UsageError(f"no file {arguments.source}")
+    if arguments.render is not None and Path(arguments.render).suffix != ".mp4":
+        raise UsageError(f"--render {arguments.render} must end in .mp4")
+    model = _model(arguments)
+
+    from vidcore.tools.stream import decisions
+    from vidcore.video.live import pictures
+
+    shown = _Shown()
+    source = pictures(arguments.source, model.clip_spec, arguments.timeout, arguments.reconnect)
+    rows = shown.lines(decisions(model, source, arguments.smooth, arguments.reset))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if arguments.render is None:
+            for _ in rows:
+                pass
+        else:
+            _render(Path(arguments.render), rows, model)
+    finally:
+        shown.sum_up()
+    return 130 if shown.interrupted else 0
+
+
+def _parse(parser: ModelParser, argv: list[str]) -> argparse.Namespace:
+    """An engine takes the place of the model that other commands insist on."""
+    if any(argument.partition("=")[0] == "--engine" for argument in argv):
+        arguments = parser.parse_args(argv)
+        if arguments.ckpt_path or arguments.weights or arguments.classes:
+            raise UsageError("--engine holds model, weights and classes: leave out the others")
+        return arguments
+    return parser.parse(argv)
+
+
+def _model(arguments: argparse.Namespace) -> Stepping:
+    from vidcore.tools.step import Step, StepEngine
+
+    return StepEngine(arguments.engine) if arguments.engine else Step(load_model(arguments, trained=True))
+
+
+class _Shown:
+    """Prints rows as they come, and knows what was printed."""
+
+    def __init__(self) -> None:
+        self.ms: list[float] = []
+        self.dropped = 0
+        self.interrupted = False
+
+    def lines(self, decided: Iterable[tuple[dict[str, Any], Picture]]) -> Iterator[tuple[dict[str, Any], Picture]]:
+        """Passes on what it prints; Ctrl-C ends it as the end of the source does, so that a rendered video is whole."""
+        try:
+            for row, picture in decided:
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+                self.dropped = row["dropped"]
+                self.ms = [*self.ms[-999:], row["ms"]]
+                self.count = row["frame"] + 1
+                yield row, picture
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def sum_up(self) -> None:
+        """How many, how fast."""
+        if self.ms:
+            median = statistics.median(self.ms)
+            text = f"{self.count} decisions, {self.dropped} pictures dropped, {median:.1f} ms a step (median)"
+            print(f"vid: {text}", file=sys.stderr)
+
+
+def _render(path: Path, rows: Iterable[tuple[dict[str, Any], Picture]], model: Stepping) -> None:
+    from vidcore.errors import UserError
+    from vidcore.video.encode import write_video
+    from vidcore.video.render import draw
+
+    def drawn() -> Iterator[Tensor]:
+        for row, picture in rows:
+            best = row["top"][0]
+            # Two lines, whatever the class is called: all frames of a video have one size.
+            name = textwrap.shorten(best["class"], 28, placeholder="…")
+            text = [name, f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
+            yield draw(picture.frame[None], text)[0]
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spec = model.clip_spec
+    try:
+        write_video(path, drawn(), spec.fps or 25 / spec.stride)
+    except ValueError as error:
+        raise UserError(f"{path} is not written: {error}") from error
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
+    return int(text)
