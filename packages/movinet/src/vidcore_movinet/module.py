@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +13,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
+from vidcore.optim import Stage
 from vidcore.task import Task
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, find_variant
+
+# From the last to the first: name, and patterns of parameters.
+_GROUPS = {
+    "head": ("net.dense.*", "net.classifier.*"),
+    "and b4": ("net.project.*", "net.layers.b4_*"),
+    "and b3": ("net.layers.b3_*",),
+    "and b2": ("net.layers.b2_*",),
+    "and b1": ("net.layers.b1_*",),
+    "all": ("net.layers.b0_*", "net.stem.*"),
+}
 
 
 class MoViNetModule(VideoModule):
@@ -28,6 +41,10 @@ class MoViNetModule(VideoModule):
         stochastic_depth: Probability with which training leaves out the last layer; falls linearly to the first.
         bn_momentum: Weight of the newest batch in the running statistics of batch normalisation. The official 0.01
             suits hundreds of thousands of steps; trainings of a few hundred need about 0.1.
+        checkpointing: Less memory in training, more time; for A3 to A5.
+        linear_probe: Only the last linear layer trains.
+        unfreeze: Epochs after which one more group of layers trains, from the last to the first, the head alone in the
+            beginning; 0: all train from the beginning.
         **kwargs: See :class:`vidcore.VideoModule`.
     """
 
@@ -41,6 +58,9 @@ class MoViNetModule(VideoModule):
         dropout: float | None = None,
         stochastic_depth: float = 0.2,
         bn_momentum: float = 0.01,
+        checkpointing: bool = False,
+        linear_probe: bool = False,
+        unfreeze: int = 0,
         **kwargs: Any,
     ) -> None:
         self.variant = find_variant(variant)
@@ -52,13 +72,24 @@ class MoViNetModule(VideoModule):
             short_side=self.variant.short_side,
         )
         super().__init__(task, spec, **kwargs)
-        self.net = MoViNet(variant, self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum)
+        self.net = MoViNet(
+            variant, self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing
+        )
+        self.linear_probe, self._unfreeze = linear_probe, unfreeze
         if stream:  # here, not as methods: a base network must not look as if it streamed
             self.init_state, self.step = self.net.init_state, self.net.step
 
     def forward(self, batch: Batch) -> Output:
         """Logits of whole clips."""
         return Output(logits=self.net(batch["inputs"]["rgb"]))
+
+    def stages(self) -> Sequence[Stage]:
+        """One in which the last layer trains; or one for each group of layers that is unfrozen; or none."""
+        if self.linear_probe:
+            return (Stage("linear probe", 1, self.optim, ("net.classifier.*",)),)
+        groups = _GROUPS if self._unfreeze else {}
+        trained = itertools.accumulate(groups.values())
+        return [Stage(name, self._unfreeze, self.optim, trains) for name, trains in zip(groups, trained, strict=True)]
 
     def published(self) -> dict[str, float]:
         """The released network's figures on Kinetics-600."""

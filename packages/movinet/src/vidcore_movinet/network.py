@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.errors import UserError
-from vidcore.nn import Kernel, check_clip, draw_weights, set_bn_momentum
+from vidcore.nn import Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
 from vidcore.streaming import State
 from vidcore_movinet.layers import Bottleneck, conv_norm
 from vidcore_movinet.stream import (
@@ -43,6 +43,7 @@ class MoViNet(nn.Module):
         stochastic_depth: Probability with which training leaves out the last layer's residual branch for a sample;
             falls linearly to the first layer's.
         bn_momentum: Weight of the newest batch in the running statistics of batch normalisation.
+        checkpointing: Less memory in training, more time: layers are computed again in the backward pass.
         factorised: Of a stream network: (2+1)D convolutions and gates that see each frame, as released since July 2021;
             False: 3D convolutions and gates that see the mean only, as before.
         gate_slope: Of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 as in the released code; the
@@ -62,13 +63,14 @@ class MoViNet(nn.Module):
         dropout: float | None = None,
         stochastic_depth: float = 0.2,
         bn_momentum: float = 0.01,
+        checkpointing: bool = False,
         factorised: bool = True,
         gate_slope: float = 1 / 6,
         head: Literal["hard_swish", "swish"] = "hard_swish",
     ) -> None:
         super().__init__()
         spec = find_variant(variant)
-        self.stream, self.factorised = stream, stream and factorised
+        self.stream, self.factorised, self.checkpointing = stream, stream and factorised, checkpointing
 
         def layer(width: int, expand: int, out: int, kernel: Kernel, stride: int, drop: float) -> nn.Module:
             if not stream:
@@ -120,7 +122,8 @@ class MoViNet(nn.Module):
         if self.stream:
             return self.step(clip, self.init_state(len(clip), (clip.shape[3], clip.shape[4])))[0]
         x = self.stem(clip)  # (B, C, T, H/2, W/2), rounded up, as everywhere
-        x = self.layers(x)  # (B, C, T, H/32, W/32)
+        for layer in self.layers:
+            x = checkpointed(layer, x) if self.checkpointing and self.training else layer(x)
         x = self.project(x)  # (B, P, T, H/32, W/32)
         return self.classify(x.mean((2, 3, 4)))
 
@@ -177,7 +180,8 @@ class MoViNet(nn.Module):
         seen, after = state["seen"], {"seen": state["seen"] + frames.shape[2]}
         x = self.stem(_channels_last(frames.transpose(1, 2).flatten(0, 1)))
         for name, layer in self._bottlenecks():
-            x, new = layer(x, {key: state[f"{name}.{key}"] for key in layer.state_names}, seen)
+            inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, seen)
+            x, new = checkpointed(layer, *inputs) if self.checkpointing and self.training else layer(*inputs)
             for key, value in new.items():
                 after[f"{name}.{key}"] = value
         features = self.project(x).mean((2, 3)).unflatten(0, (len(seen), -1))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import torch
 import torch._dynamo
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vidcore.errors import UserError
-from vidcore.nn import SameMaxPool3d, check_clip, draw_weights, set_bn_momentum
+from vidcore.nn import SameMaxPool3d, check_clip, checkpointed, draw_weights, set_bn_momentum
 from vidcore_resnet_rs.layers import Bottleneck, GatingPosition, SelfGating, Stem
 from vidcore_resnet_rs.variants import TEMPORAL_KERNELS, WIDTHS, find_blocks
 
@@ -129,7 +126,7 @@ class ResNetRS3D(nn.Module):
         check_clip(clip, "ResNet-RS")
         x = self.pool(self.stem(clip))  # (B, 64, T/2, H/4, W/4), rounded up, as everywhere
         for bottleneck in self.bottlenecks():
-            x = self._checkpointed(bottleneck, x) if self.checkpointing and self.training else bottleneck(x)
+            x = checkpointed(bottleneck, x) if self.checkpointing and self.training else bottleneck(x)
         return x.mean((2, 3, 4))  # of (B, 2048, T/2, H/32, W/32)
 
     def classify(self, features: Tensor) -> Tensor:
@@ -147,22 +144,3 @@ class ResNetRS3D(nn.Module):
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         for bottleneck in self.bottlenecks():
             bottleneck.compile(dynamic=False)
-
-    @staticmethod
-    def _checkpointed(bottleneck: nn.Module, x: Tensor) -> Tensor:
-        again = functools.partial(_counted, bottleneck)
-        return checkpoint(bottleneck, x, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
-
-
-@contextmanager
-def _counted(bottleneck: nn.Module) -> Iterator[None]:
-    """Batch normalisation leaves its running statistics alone: they have seen this batch already."""
-    norms = [module for module in bottleneck.modules() if isinstance(module, nn.BatchNorm3d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

@@ -1,6 +1,7 @@
 """Building blocks that several methods share; pure torch."""
 
 from vidcore.nn.blocks import Activation, ConvNorm, SqueezeExcite
+from vidcore.nn.checkpointing import checkpointed
 from vidcore.nn.clip import check_clip
 from vidcore.nn.init import draw_weights, set_bn_momentum, variance_scaling_
 from vidcore.nn.same import Kernel, SameConv3d, SameMaxPool3d, same_padding
@@ -13,6 +14,7 @@ __all__ = [
     "SameMaxPool3d",
     "SqueezeExcite",
     "check_clip",
+    "checkpointed",
     "draw_weights",
     "same_padding",
     "set_bn_momentum",
