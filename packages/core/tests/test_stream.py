@@ -23,10 +23,10 @@ from small_models import ColourSoFar, MeanColour
 
 from vidcore import ClipSpec, Task
 from vidcore.cli import main
+from vidcore.tools.live import Picture, _Rate, connections, newest, pictures
 from vidcore.tools.step import Step
 from vidcore.tools.stream import decisions
 from vidcore.video.decoder import VideoError
-from vidcore.video.live import Picture, connections, newest, pictures
 
 TASK = Task("single_label", ("red", "green", "blue"))
 SPEC = ClipSpec(frames=4, size=16, fps=5)
@@ -281,6 +281,52 @@ def test_a_stream_of_ffmpeg_that_stalls(installed, capsys):
     assert f"{url}: no picture for 3 s" in captured.err
 
 
+def test_a_lost_stream_leaves_a_whole_video(installed, monkeypatch, capsys):
+    def lost(*_: object) -> Iterator[Picture]:
+        yield from of((255, 0, 0), 4)
+        raise VideoError("rtsp://camera", "unplugged")
+
+    monkeypatch.setattr("vidcore.tools.live.pictures", lost)
+    assert main(["stream", "rtsp://camera", *installed, "--render", "seen.mp4"]) == 1
+    assert "unplugged" in capsys.readouterr().err
+    with av.open("seen.mp4") as container:
+        assert sum(1 for _ in container.decode(video=0)) == 4
+
+
+def test_ctrl_c_while_a_picture_is_drawn_leaves_a_whole_video(installed, monkeypatch, capsys):
+    drawn = []
+
+    def draw(frames: torch.Tensor, lines: list[str]) -> torch.Tensor:
+        drawn.append(lines)
+        if len(drawn) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return frames
+
+    monkeypatch.setattr("vidcore.video.render.draw", draw)
+    monkeypatch.setattr("vidcore.tools.live.pictures", lambda *_: of((255, 0, 0), 1_000))
+    assert main(["stream", "rtsp://camera", *installed, "--render", "seen.mp4"]) == 130
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    with av.open("seen.mp4") as container:
+        assert sum(1 for _ in container.decode(video=0)) == 3
+
+
+def test_a_clock_that_jumps_back_does_not_stop_the_pictures():
+    taken = _Rate(SPEC)
+    assert sum(taken(second / 25) for _ in range(3) for second in range(50)) == 30
+
+
+def test_no_password_is_printed(installed, capsys):
+    assert main(["stream", "http://me:secret@127.0.0.1:9/door", *installed]) == 1
+    err = capsys.readouterr().err
+    assert "http://127.0.0.1:9/door" in err
+    assert "secret" not in err
+
+
+def test_a_video_is_not_written_onto_its_source(installed, video, capsys):
+    assert main(["stream", video, *installed, "--render", video]) == 2
+    assert "is the source itself" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_leaves_a_whole_video(installed, monkeypatch, tmp_path, capsys):
     def endless(*_: object) -> Iterator[Picture]:
@@ -289,7 +335,7 @@ def test_ctrl_c_leaves_a_whole_video(installed, monkeypatch, tmp_path, capsys):
             if picture.time > 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("vidcore.video.live.pictures", endless)
+    monkeypatch.setattr("vidcore.tools.live.pictures", endless)
     assert main(["stream", "rtsp://camera", *installed, "--render", "seen.mp4"]) == 130
     with av.open("seen.mp4") as container:
         assert sum(1 for _ in container.decode(video=0)) == len(capsys.readouterr().out.splitlines())

@@ -8,19 +8,19 @@ import math
 import signal
 import statistics
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcore.cli import UsageError
 from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vidcore.tools.live import Picture
     from vidcore.tools.stream import Stepping
-    from vidcore.video.live import Picture
 
 
 def main(command: str, argv: list[str]) -> int:
@@ -38,23 +38,33 @@ def main(command: str, argv: list[str]) -> int:
         raise UsageError(f"no file {arguments.source}")
     if arguments.render is not None and Path(arguments.render).suffix != ".mp4":
         raise UsageError(f"--render {arguments.render} must end in .mp4")
+    if arguments.render is not None and Path(arguments.render).resolve() == Path(arguments.source).resolve():
+        raise UsageError(f"--render {arguments.render} is the source itself")
     model = _model(arguments)
 
+    from vidcore.tools.live import pictures
     from vidcore.tools.stream import decisions
-    from vidcore.video.live import pictures
 
     shown = _Shown()
     source = pictures(arguments.source, model.clip_spec, arguments.timeout, arguments.reconnect)
     rows = shown.lines(decisions(model, source, arguments.smooth, arguments.reset))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    handlers = {number: signal.signal(number, shown.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if arguments.render is None:
             for _ in rows:
                 pass
         else:
-            _render(Path(arguments.render), rows, model)
+            try:
+                _render(Path(arguments.render), rows, model)
+            except ValueError as error:
+                if shown.failure is None and not shown.interrupted:
+                    raise UserError(f"{arguments.render} is not written: {error}") from error
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         shown.sum_up()
+    if shown.failure is not None:
+        raise shown.failure
     return 130 if shown.interrupted else 0
 
 
@@ -80,19 +90,32 @@ class _Shown:
     def __init__(self) -> None:
         self.ms: list[float] = []
         self.dropped = 0
-        self.interrupted = False
+        self.interrupted = self.drawing = False
+        self.failure: Exception | None = None
 
     def lines(self, decided: Iterable[tuple[dict[str, Any], Picture]]) -> Iterator[tuple[dict[str, Any], Picture]]:
-        """Passes on what it prints; Ctrl-C ends it as the end of the source does, so that a rendered video is whole."""
+        """Passes on what it prints; Ctrl-C and errors end it as the source's end does: a rendered video is whole."""
         try:
             for row, picture in decided:
                 print(json.dumps(row, ensure_ascii=False), flush=True)
                 self.dropped = row["dropped"]
                 self.ms = [*self.ms[-999:], row["ms"]]
                 self.count = row["frame"] + 1
+                self.drawing = True
                 yield row, picture
+                self.drawing = False
+                if self.interrupted:
+                    return
         except KeyboardInterrupt:
             self.interrupted = True
+        except (UserError, OSError) as error:
+            self.failure = error
+
+    def stop(self, *_: object) -> None:
+        """Handles a signal: the picture in the encoder is finished first."""
+        self.interrupted = True
+        if not self.drawing:
+            raise KeyboardInterrupt
 
     def sum_up(self) -> None:
         """How many, how fast."""
@@ -103,7 +126,6 @@ class _Shown:
 
 
 def _render(path: Path, rows: Iterable[tuple[dict[str, Any], Picture]], model: Stepping) -> None:
-    from vidcore.errors import UserError
     from vidcore.video.encode import write_video
     from vidcore.video.render import draw
 
@@ -111,16 +133,13 @@ def _render(path: Path, rows: Iterable[tuple[dict[str, Any], Picture]], model: S
         for row, picture in rows:
             best = row["top"][0]
             # Two lines, whatever the class is called: all frames of a video have one size.
-            name = textwrap.shorten(best["class"], 28, placeholder="…")
+            name = best["class"] if len(best["class"]) <= 28 else best["class"][:27] + "…"
             text = [name, f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
             yield draw(picture.frame[None], text)[0]
 
     path.parent.mkdir(parents=True, exist_ok=True)
     spec = model.clip_spec
-    try:
-        write_video(path, drawn(), spec.fps or 25 / spec.stride)
-    except ValueError as error:
-        raise UserError(f"{path} is not written: {error}") from error
+    write_video(path, drawn(), spec.fps or 25 / spec.stride)
 
 
 def _seconds(text: str) -> float:

@@ -15,7 +15,7 @@ from vidcore.metrics import scores_of
 from vidcore.prediction import top
 from vidcore.streaming import State
 from vidcore.task import Task
-from vidcore.video.live import Picture
+from vidcore.tools.live import Picture
 
 
 class Stepping(Protocol):

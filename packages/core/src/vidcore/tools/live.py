@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.tv_tensors import Video
@@ -87,12 +89,15 @@ class _Rate:
     """Says which frames the model sees: every so many, or one each so many seconds."""
 
     def __init__(self, spec: ClipSpec) -> None:
-        self.spec, self.seen, self.due = spec, 0, 0.0
+        self.spec, self.seen, self.due, self.last = spec, 0, 0.0, 0.0
 
     def __call__(self, seconds: float) -> bool:
         self.seen += 1
         if self.spec.fps is None:
             return (self.seen - 1) % self.spec.stride == 0
+        if seconds < self.last:  # a sender that began again
+            self.due = seconds
+        self.last = seconds
         if seconds < self.due - 1e-6:
             return False
         self.due = max(self.due + 1 / self.spec.fps, seconds)
@@ -100,26 +105,40 @@ class _Rate:
 
 
 def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iterator[Tensor]:
-    """Frames (3, H, W) of one connection; ends where a recording ends.
+    """Frames (3, H, W) of one connection; a recording comes at its own rate, and ends where it ends.
 
     Raises:
         VideoError: It cannot be opened, has no pictures, stalls, or breaks off.
     """
-    taken = _Rate(spec)
+    taken, shown = _Rate(spec), re.sub("//[^/@]*@", "//", name)  # no password in a message
+    begun = time.monotonic()
     try:
-        with av.open(name, format=kind, timeout=timeout) as container:
+        options = {"rtsp_flags": "prefer_tcp"} if name.startswith("rtsp") else {}  # or lost packets smear pictures
+        with av.open(name, format=kind, timeout=timeout, options=options) as container:
             if not container.streams.video:
-                raise VideoError(name, "it has no video stream")
+                raise VideoError(shown, "it has no video stream")
             stream = container.streams.video[0]
-            for frame in container.decode(stream):
-                if taken(float(frame.time or 0) - float((stream.start_time or 0) * (stream.time_base or 0))):
-                    yield _cut(torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1), spec)
+            for frame in _frames(container.demux(stream)):
+                seconds = float(frame.time or 0) - float((stream.start_time or 0) * (stream.time_base or 0))
+                if taken(seconds):
+                    if container.duration is not None:
+                        time.sleep(max(0.0, begun + seconds - time.monotonic()))
+                    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4).copy()
+                    yield _cut(torch.from_numpy(upright).permute(2, 0, 1), spec)
             if container.duration is None:
-                raise VideoError(name, "it has ended")
+                raise VideoError(shown, "it has ended")
     except av.error.ExitError:
-        raise VideoError(name, f"no picture for {timeout:g} s") from None
+        raise VideoError(shown, f"no picture for {timeout:g} s") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(name, error) from error
+        raise VideoError(shown, getattr(error, "strerror", None) or error) from error
+
+
+def _frames(packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
+    for packet in packets:
+        try:
+            yield from cast(list[av.VideoFrame], packet.decode())
+        except av.error.InvalidDataError:  # damage on the way: the next ones may be whole
+            continue
 
 
 def connections(source: str, connect: Callable[[], Iterator[Tensor]], reconnect: int) -> Iterator[Picture]:
