@@ -1,14 +1,26 @@
-"""Weights of the PyTorch port, of which the names and shapes are known, not the files."""
+"""Weights from elsewhere; of the port's files the names and shapes are known, not the content."""
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from vidcore import Task
+from vidcore.cli import main as vid
 from vidcore.errors import UserError
+from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
-from vidcore_movinet.weights import load_port_state_dict, port_name
+from vidcore_movinet.weights import (
+    kinetics600,
+    load_port_state_dict,
+    port_name,
+    published_weights,
+    tensorflow_name,
+)
 
 # The port's tensors of A0: some layers, and how many there are in all (running statistics and counters included).
 BASE = {
@@ -35,12 +47,26 @@ STREAM = {
 }
 
 
+def tensors(net: MoViNet) -> dict[str, Tensor]:
+    """Parameters and buffers."""
+    return {name: value for name, value in net.state_dict().items() if name != "_extra_state"}
+
+
+def randomised(net: MoViNet) -> MoViNet:
+    """With weights and statistics that leave no branch closed."""
+    generator = torch.Generator().manual_seed(1)
+    for value in tensors(net).values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator) * 0.1 + 0.05)
+    return net
+
+
 def of_the_port(net: MoViNet) -> dict[str, Tensor]:
     """Random tensors in the port's form: everything but vectors and scalars is a convolution of 4 or 5 dimensions."""
     generator = torch.Generator().manual_seed(0)
     dimensions = 4 if net.stream else 5
     theirs = {}
-    for name, tensor in net.state_dict().items():
+    for name, tensor in tensors(net).items():
         shape = list(tensor.shape)
         if len(shape) == 5 and net.stream:
             shape = [shape[0], shape[1], shape[2], shape[3]]  # over time
@@ -62,7 +88,7 @@ def test_every_tensor_arrives(stream: bool) -> None:
     net = MoViNet("a0", stream=stream)
     theirs = of_the_port(net)
     load_port_state_dict(net, theirs)
-    for name, tensor in net.state_dict().items():
+    for name, tensor in tensors(net).items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor.flatten(), theirs[port_name(name, net)].flatten()), name
 
@@ -104,3 +130,95 @@ def test_what_does_not_fit_is_named_and_nothing_is_copied() -> None:
         "unexpected: blocks.b9_l0.alpha",
     ]
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.state_dict().items())
+
+
+def as_tensorflow(net: MoViNet) -> dict[str, np.ndarray]:
+    """Our weights under the official names and in the official order of axes."""
+    variables = {}
+    positions = itertools.count()
+    for name, value in tensors(net).items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name.endswith("se.position.scale"):
+            number = next(positions)
+            theirs = f"scale#{number}" if number else "scale"
+        else:
+            theirs = tensorflow_name(name, net.factorised)
+        array = value.numpy()
+        variables[theirs] = np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
+    return variables
+
+
+@pytest.mark.parametrize(("variant", "stream"), [("a0", False), ("a0", True), ("t0", True)])
+def test_convert_tensorflow_variables(tmp_path, variant, stream):
+    net = randomised(MoViNet(variant, 7, stream))
+    np.savez(tmp_path / "theirs.npz", **as_tensorflow(net))
+    target = tmp_path / "ours.safetensors"
+    arguments = ["--model", "movinet", "--model.variant", variant, "--model.stream", str(stream).lower()]
+    assert vid(["weights", "convert", str(tmp_path / "theirs.npz"), str(target), *arguments, "--classes", "7"]) == 0
+    module = MoViNetModule(Task.numbered(7), variant, stream, weights=str(target))
+    assert module.load_weights(target) == []
+    clip = torch.rand(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(module.net.eval()(clip), net.eval()(clip))
+
+
+def test_convert_the_port_and_keep_its_activations(tmp_path):
+    theirs = MoViNet("a0", 5, stream=True)
+    torch.save(of_the_port(theirs), tmp_path / "port.pt")
+    load_port_state_dict(theirs, torch.load(tmp_path / "port.pt"))
+    target = tmp_path / "ours.safetensors"
+    arguments = ["--model", "movinet", "--model.stream", "true", "--classes", "5"]
+    assert vid(["weights", "convert", str(tmp_path / "port.pt"), str(target), *arguments]) == 0
+    module = MoViNetModule(Task.numbered(5), stream=True)
+    module.load_weights(target)
+    assert (module.net.gate_slope, module.net.head) == (0.2, "swish")
+    clip = torch.rand(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(module.net.eval()(clip), theirs.eval()(clip))
+    # Fine-tuned for other classes and saved, they are still there.
+    other = MoViNetModule(Task.numbered(3), stream=True)
+    assert other.load_weights(tmp_path / "port.pt") == ["net.classifier.bias", "net.classifier.weight"]
+    again = MoViNetModule(Task.numbered(3), stream=True)
+    again.load_state_dict(other.state_dict())
+    assert again.net.gate_slope == 0.2
+
+
+def test_weights_of_another_kind_are_one_line(tmp_path):
+    np.savez(tmp_path / "base.npz", **as_tensorflow(MoViNet("a0", 5)))
+    with pytest.raises(UserError, match="weights of a base network do not fit a stream network"):
+        MoViNetModule(Task.numbered(5), stream=True).load_weights(tmp_path / "base.npz")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_published(stream, tmp_path, monkeypatch, caplog):
+    """Downloaded by name; what comes the second time must be what came the first time."""
+    assert len(kinetics600()) == len(set(kinetics600())) == 600
+    assert list(kinetics600()) == sorted(kinetics600(), key=str.lower)
+    record = MoViNetModule(MoViNetModule.reference_task, stream=stream).published_weights()["k600"]
+    name = f"modelA0{'_stream' if stream else ''}_statedict_v3"
+    assert record.url.endswith(f"/{name}")
+    assert record.metrics == {"top1": 72.05 if stream else 72.28, "gmacs": 2.7}
+
+    file = tmp_path / name
+    torch.save(of_the_port(MoViNet("a0", 600, stream)), file)
+    monkeypatch.setattr("vidcore_movinet.weights._PORT", tmp_path.as_uri())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    module = MoViNetModule(Task.numbered(4), stream=stream, weights="k600")
+    assert module.load_weights("k600") == ["net.classifier.bias", "net.classifier.weight"]
+    assert not stream or module.net.gate_slope == 0.2
+    assert len(list((tmp_path / "hub" / "checkpoints").glob("*.sha256"))) == 1
+    for kept in (tmp_path / "hub" / "checkpoints").glob(f"*{name}"):
+        kept.unlink()
+    torch.save(of_the_port(MoViNet("a0", 599, stream)), file)
+    with pytest.raises(UserError, match="sha256"):
+        module.load_weights("k600")
+
+
+def test_every_variant_has_published_weights():
+    for variant in ("a0", "a1", "a2", "a3", "a4", "a5"):
+        for stream in (False, True):
+            assert published_weights(variant, stream)["k600"].url.startswith("https://")
+    assert published_weights("t0", False) == {}
+    with pytest.raises(UserError, match="no weights at nothing; published for this network: k600"):
+        MoViNetModule(Task.numbered(4)).load_weights("nothing")

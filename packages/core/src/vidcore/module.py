@@ -33,7 +33,7 @@ from vidcore.optim import Optim, Stage
 from vidcore.prediction import video_rows, view_numbers
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
-from vidcore.weights import other_classifier, read_weights
+from vidcore.weights import Weights, other_classifier, read_weights
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
 set_parsing_settings(subclasses_enabled=[Task])
@@ -51,8 +51,8 @@ class VideoModule(LightningModule):
         clip: Fields of the clip spec to replace, e.g. ``{"frames": 8, "size": 112}``.
         optim: The optimiser and its schedule.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1); single_label only.
-        weights: A checkpoint or safetensors file to start training from; a classifier for another number of classes
-            is left as initialised.
+        weights: What to start training from: a name of :meth:`published_weights`, or a checkpoint or safetensors file;
+            a classifier for another number of classes is left as initialised.
 
     Raises:
         UserError: ``clip`` has an unknown field or a value that does not fit.
@@ -109,6 +109,18 @@ class VideoModule(LightningModule):
     def published(self) -> dict[str, float]:
         """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name."""
         return {}
+
+    def published_weights(self) -> dict[str, Weights]:
+        """Published weights of this very network by name, e.g. ``k600``."""
+        return {}
+
+    def read_weights(self, path: str | Path) -> dict[str, Tensor]:
+        """A weights file as a state dict of this module; overridden where others' code saved something else.
+
+        Raises:
+            UserError: The file is unreadable.
+        """
+        return read_weights(path)
 
     def family(self) -> list[dict[str, Any]]:
         """The method's models in the order of their cost, for ``vid flops``: a row each, figures by name."""
@@ -167,21 +179,29 @@ class VideoModule(LightningModule):
         if self.weights is not None:
             self.load_weights(self.weights)
 
-    def load_weights(self, path: str | Path) -> list[str]:
-        """Loads a checkpoint or safetensors file; only a classifier for another number of classes is passed over.
+    def load_weights(self, source: str | Path) -> list[str]:
+        """Loads weights; only a classifier for another number of classes is passed over.
+
+        Args:
+            source: A name of :meth:`published_weights`, or a file that :meth:`read_weights` reads.
 
         Returns:
             Names of the parameters that were passed over, which are as initialised.
 
         Raises:
-            UserError: The file is unreadable, or belongs to another network.
+            UserError: There is no such file, it is unreadable, cannot be downloaded, or belongs to another network.
         """
-        theirs = read_weights(path)
-        message = f"{path} does not fit this {type(self).__name__}"
+        published = self.published_weights()
+        if str(source) not in published and not Path(source).is_file():
+            known = f"published for this network: {', '.join(published)}" if published else "none were published"
+            raise UserError(f"no weights at {source}; {known}")
+        path = published[str(source)].fetch() if str(source) in published else source
+        theirs = self.read_weights(path)
+        message = f"{source} does not fit this {type(self).__name__}"
         other = other_classifier(theirs, self.state_dict(), self.task.num_classes, message)
         self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
         kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
-        rank_zero_info(f"weights from {path}{kept}")
+        rank_zero_info(f"weights from {source}{kept}")
         return sorted(other)
 
     def on_fit_start(self) -> None:

@@ -1,4 +1,4 @@
-"""Published weights: records of where and what they are, safe reading of weight files, conversion from Keras."""
+"""Published weights: records of where and what they are, safe reading of weight files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from vidcore.clip import ClipSpec
@@ -22,7 +22,8 @@ class Weights:
 
     Args:
         url: Where the file is: ``https://…`` or ``file://…``.
-        sha256: Its checksum, 64 hexadecimal digits.
+        sha256: Its checksum, 64 hexadecimal digits; empty where the publisher gives none: then that of the first
+            download is kept beside the file, and every later one must have it.
         classes: Class names in the order of the classifier.
         clip_spec: What the weights were trained on.
         metrics: Published figures by name, e.g. ``{"top1": 0.7228, "gmacs": 2.7}``.
@@ -44,7 +45,8 @@ class Weights:
             UserError: It cannot be downloaded, or its checksum is wrong; a wrong file is not kept.
         """
         folder = Path(folder or Path(torch.hub.get_dir()) / "checkpoints")
-        path = folder / f"{self.sha256[:8]}-{self.url.rsplit('/', 1)[-1]}"
+        # The whole address tells apart files of one name.
+        path = folder / f"{hashlib.sha256(self.url.encode()).hexdigest()[:8]}-{self.url.rsplit('/', 1)[-1]}"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".part")
@@ -53,11 +55,19 @@ class Weights:
             except (urllib.error.URLError, OSError) as error:
                 raise UserError(f"{self.url} cannot be downloaded: {error}") from error
             partial.replace(path)
-        found = _sha256(path)
-        if found != self.sha256:
-            path.unlink()
-            raise UserError(f"{self.url} has sha256 {found}, not {self.sha256}: the file was removed, try again")
+        self._verify(path)
         return path
+
+    def _verify(self, path: Path) -> None:
+        found, record = _sha256(path), path.with_name(path.name + ".sha256")
+        wanted = self.sha256 or (record.read_text(encoding="ascii").strip() if record.exists() else "")
+        if not wanted:
+            record.write_text(found, encoding="ascii")
+            rank_zero_info(f"{self.url}: no checksum was published; from now on it must have sha256 {found}")
+        elif found != wanted:
+            path.unlink()
+            kept = "" if self.sha256 else f"; the sum of the first download is in {record}"
+            raise UserError(f"{self.url} has sha256 {found}, not {wanted}: the file was removed, try again{kept}")
 
 
 def _sha256(path: Path) -> str:
@@ -114,27 +124,6 @@ def other_classifier(
     return other
 
 
-def load_tensorflow(net: nn.Module, variables: Mapping[str, np.ndarray], name_of: Callable[[str], str]) -> None:
-    """Copies the variables of a Keras network into ours.
-
-    Args:
-        net: Any network.
-        variables: All of the Keras network's variables by name, moving averages included, without ``:0``; kernels in
-            TensorFlow's order: sizes, in, out (in = 1 where depthwise).
-        name_of: From a name of our state dict to the variable's.
-
-    Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
-    """
-    tensors = {}
-    for name, variable in variables.items():
-        value = np.asarray(variable)
-        if value.ndim >= 2:
-            value = np.moveaxis(value, (-1, -2), (0, 1))  # to out, in, sizes
-        tensors[name] = torch.tensor(value)
-    load_named(net, tensors, name_of, "TensorFlow variables")
-
-
 def load_named(net: nn.Module, tensors: Mapping[str, Tensor], name_of: Callable[[str], str], what: str) -> None:
     """Copies tensors that have other names into a network.
 
@@ -150,7 +139,8 @@ def load_named(net: nn.Module, tensors: Mapping[str, Tensor], name_of: Callable[
     Raises:
         UserError: Missing, unexpected or wrongly shaped ones; all are named, and nothing is copied.
     """
-    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    passed = ("num_batches_tracked", "_extra_state")
+    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith(passed)}
     ours = {name_of(name): name for name in state}
     problems = [f"missing: {name}" for name in ours.keys() - tensors.keys()]
     problems += [f"unexpected: {name}" for name in tensors.keys() - ours.keys()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
+from vidcore.weights import Weights
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, find_variant
+from vidcore_movinet.weights import kinetics600, published_weights, read_foreign
 
 # From the last to the first: name, and patterns of parameters.
 _GROUPS = {
@@ -48,7 +51,7 @@ class MoViNetModule(VideoModule):
         **kwargs: See :class:`vidcore.VideoModule`.
     """
 
-    reference_task = Task.numbered(600)
+    reference_task = Task("single_label", kinetics600())
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class MoViNetModule(VideoModule):
         unfreeze: int = 0,
         **kwargs: Any,
     ) -> None:
-        self.variant = find_variant(variant)
+        self.variant, self.variant_name = find_variant(variant), variant
         # Frames are taken at a rate in Hz, as the paper gives it, so that videos of any rate are seen alike.
         spec = ClipSpec(
             frames=self.variant.frames,
@@ -99,6 +102,21 @@ class MoViNetModule(VideoModule):
             parameters, top1 = variant.stream_params, variant.stream_top1
         figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
+
+    def published_weights(self) -> dict[str, Weights]:
+        """The weights released for this variant, trained on Kinetics-600."""
+        return published_weights(self.variant_name, self.net.stream)
+
+    def read_weights(self, path: str | Path) -> dict[str, Tensor]:
+        """A file of ours, or weights that the official TensorFlow code or the PyTorch port saved."""
+        tensors = read_foreign(path, self.net, self.variant_name)
+        return {name if name.startswith("net.") else f"net.{name}": value for name, value in tensors.items()}
+
+    def load_weights(self, source: str | Path) -> list[str]:
+        """See :meth:`vidcore.VideoModule.load_weights`; a stream network gets the activations that they want."""
+        if str(source) in self.published_weights():
+            self.net.use_released_activations()
+        return super().load_weights(source)
 
     def family(self) -> list[dict[str, Any]]:
         """All variants at their own clips; of stream networks also the cost of a frame and the size of the state."""

@@ -22,6 +22,8 @@ from vidcore_movinet.stream import (
 )
 from vidcore_movinet.variants import Variant, find_variant
 
+Head = Literal["hard_swish", "swish"]
+
 
 class MoViNet(nn.Module):
     """MoViNet A0 to A5 or T0: "base" networks see past and future of a clip, "stream" networks the past only.
@@ -66,7 +68,7 @@ class MoViNet(nn.Module):
         checkpointing: bool = False,
         factorised: bool = True,
         gate_slope: float = 1 / 6,
-        head: Literal["hard_swish", "swish"] = "hard_swish",
+        head: Head = "hard_swish",
     ) -> None:
         super().__init__()
         spec = find_variant(variant)
@@ -84,10 +86,10 @@ class MoViNet(nn.Module):
         width = spec.blocks[-1].width
         self.project = ImageConvNorm(width, spec.project) if stream else conv_norm(width, spec.project)
         self.dense = nn.Linear(spec.project, spec.dense)
-        self.activation = nn.Hardswish() if stream and head == "hard_swish" else nn.SiLU()
         self.dropout = nn.Dropout(spec.dropout if dropout is None else dropout)
         self.classifier = nn.Linear(spec.dense, num_classes)
 
+        self.use_activations(gate_slope, head)
         set_bn_momentum(self, bn_momentum)
         self.reset_parameters()
 
@@ -99,12 +101,29 @@ class MoViNet(nn.Module):
                 nn.init.zeros_(module.scale)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
-    def use_released_activations(self) -> None:
-        """Sets ``gate_slope`` and ``head`` of a stream network to what the released weights were trained with."""
-        self.activation = nn.SiLU()
+    def use_activations(self, gate_slope: float, head: Head) -> None:
+        """Sets what a stream network's weights were trained with; a base network has no choice.
+
+        The state dict holds it too (``_extra_state``), so that weights never meet another function than theirs.
+        """
+        self.gate_slope, self.head = gate_slope, head
+        self.activation = nn.Hardswish() if self.stream and head == "hard_swish" else nn.SiLU()
         for module in self.modules():
             if isinstance(module, CausalSqueezeExcite):
-                module.gate_slope = 0.2
+                module.gate_slope = gate_slope
+
+    def use_released_activations(self) -> None:
+        """Sets what the released weights were trained with: gates of slope 0.2, swish in the head."""
+        self.use_activations(0.2, "swish")
+
+    def get_extra_state(self) -> Tensor:
+        """Slope of the gates, and whether the head has swish."""
+        return torch.tensor([self.gate_slope, self.head == "swish"], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """See :meth:`use_activations`."""
+        slope, swish = state.tolist()
+        self.use_activations(slope, "swish" if swish else "hard_swish")
 
     def forward(self, clip: Tensor) -> Tensor:
         """Classifies clips.

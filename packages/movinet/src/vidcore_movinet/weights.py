@@ -1,16 +1,25 @@
-"""Weights from elsewhere."""
+"""Weights from elsewhere: released, or trained with the official code or with the PyTorch port."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
-from vidcore.weights import load_named, load_tensorflow
+from vidcore.tensorflow import is_tensorflow, load_tensorflow, read_variables
+from vidcore.weights import Weights, load_named, read_weights
 from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import VARIANTS
+
+_OFFICIAL = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
+_PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/main/weights"
 
 # From our names to those of the official TensorFlow code, step by step; "@" is what it calls a convolution.
 _RENAME = (
@@ -81,7 +90,8 @@ def load_tensorflow_variables(net: MoViNet, variables: Mapping[str, np.ndarray])
     """
     positions = [name for name in net.state_dict() if name.endswith("se.position.scale")]
     names = {name: f"scale#{number}" if number else "scale" for number, name in enumerate(positions)}
-    variables = {re.sub(r"(conv[23]d)_\d+/", r"\1/", name): value for name, value in variables.items()}
+    numbered = r"(conv[23]d|classifier_head)_\d+/"  # by Keras, where a layer or a model is not the first of its kind
+    variables = {re.sub(numbered, r"\1/", name): value for name, value in variables.items()}
     load_tensorflow(net, variables, lambda name: names.get(name) or tensorflow_name(name, net.factorised))
 
 
@@ -98,10 +108,7 @@ def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None
         UserError: Weights of a base network for a stream network or the other way round; missing, unexpected or wrongly
             shaped tensors, all of which are named. Nothing is copied.
     """
-    theirs = any(".conv2d." in name for name in state_dict)
-    if theirs != net.factorised:
-        kinds = ("base", "stream")
-        raise UserError(f"weights of a {kinds[theirs]} network do not fit a {kinds[net.stream]} network")
+    _check_kind(any(".conv2d." in name for name in state_dict), net)
     tensors = {name: value for name, value in state_dict.items() if not name.endswith("num_batches_tracked")}
     load_named(net, tensors, lambda name: port_name(name, net), "tensors of the port")
     if net.stream:
@@ -116,3 +123,74 @@ def port_name(name: str, net: MoViNet) -> str:
     pooled = re.sub(r"skip\.project\..*", "skip.pool", ours) in dict(net.named_modules())
     name = name if pooled else name.replace(".res.1.", ".res.0.")
     return name.replace("@", "conv2d" if net.factorised else "conv3d")
+
+
+@cache
+def kinetics600() -> tuple[str, ...]:
+    """Kinetics-600's classes in the order of the released classifiers, which is the alphabet's."""
+    return tuple(files("vidcore_movinet").joinpath("kinetics600.txt").read_text(encoding="utf-8").splitlines())
+
+
+def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
+    """The released weights of a network by name.
+
+    ``k600``: the PyTorch port's file where there is one, so that TensorFlow need not be installed; ``k600_tf``: the
+    official checkpoint that it was made from. Neither publisher gives checksums.
+    """
+    spec = VARIANTS[variant]
+    if spec.top1 is None or variant == "t0":
+        return {}
+    kind = "stream" if stream else "base"
+    top1 = spec.stream_top1 if stream else spec.top1
+    metrics = {"top1": top1, "gmacs": spec.gflops}
+    clip = ClipSpec(frames=spec.frames, fps=spec.fps, size=spec.size, short_side=spec.short_side)
+
+    def record(url: str) -> Weights:
+        known = {name: value for name, value in metrics.items() if value is not None}
+        return Weights(url, "", kinetics600(), clip, known)
+
+    official = record(f"{_OFFICIAL}/movinet_{variant}_{kind}.tar.gz")
+    if stream and variant not in ("a0", "a1", "a2"):
+        return {"k600": official}
+    port = record(f"{_PORT}/model{variant.upper()}{'_stream' if stream else ''}_statedict_v3")
+    return {"k600": port, "k600_tf": official}
+
+
+def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Tensor]:
+    """A weights file of the official code, of the port or of ours, as a state dict of ours.
+
+    Args:
+        path: What :func:`vidcore.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
+        like: The network that they are for; theirs may have another number of classes. TensorFlow's variables do not
+            say with which activations they were trained: they get this network's.
+        variant: This network's.
+
+    Raises:
+        UserError: The file is unreadable, or of another variant or kind.
+    """
+    if is_tensorflow(path):
+        variables = read_variables(path)
+        _check_kind(any("conv2d" in name for name in variables), like)
+        biases = [
+            value for name, value in variables.items() if re.match(r"classifier_head(_\d+)?/classifier/.*bias", name)
+        ]
+        net = _empty(like, variant, len(biases[0]) if biases else like.classifier.out_features)
+        load_tensorflow_variables(net, variables)
+        return net.state_dict()
+    tensors = read_weights(path)
+    if "classifier.0.conv_1.conv2d.weight" not in tensors and "classifier.0.conv_1.conv3d.weight" not in tensors:
+        return tensors
+    bias = next(value for name, value in tensors.items() if re.match(r"classifier\.3\.conv_1\.conv[23]d\.bias", name))
+    net = _empty(like, variant, len(bias))
+    load_port_state_dict(net, tensors)
+    return net.state_dict()
+
+
+def _check_kind(stream: bool, net: MoViNet) -> None:
+    if stream != net.factorised:
+        kinds = ("base", "stream")
+        raise UserError(f"weights of a {kinds[stream]} network do not fit a {kinds[net.stream]} network")
+
+
+def _empty(like: MoViNet, variant: str, classes: int) -> MoViNet:
+    return MoViNet(variant, classes, like.stream, gate_slope=like.gate_slope, head=like.head)

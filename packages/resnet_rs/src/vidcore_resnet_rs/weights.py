@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vidcore.weights import load_tensorflow
+from vidcore.tensorflow import load_tensorflow
 from vidcore_resnet_rs.layers import Bottleneck
 from vidcore_resnet_rs.network import ResNetRS3D
 

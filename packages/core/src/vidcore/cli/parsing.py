@@ -17,7 +17,8 @@ the model:
   --ckpt_path FILE      a checkpoint that vid fit wrote; it names the model and its classes
   --model NAME          or an installed model, with its own options: --model.variant a2 …
   -c, --config FILE     a config file with a model part
-  --weights FILE        weights for --model, as safetensors, checkpoint or state dict
+  --weights NAME|FILE   weights for --model: published ones by name (vid weights list), or safetensors,
+                        checkpoint or state dict
   --classes N|FILE      classes of --model: how many, or a text file with a name a line;
                         default: those of the method's published figures
 """
@@ -81,11 +82,16 @@ class ModelParser(Parser):
             known = names.installed("model")
             raise UsageError(f"{self.prog} needs --ckpt_path FILE or --model NAME; installed: {known}")
         options.check(command, model, names.chosen(command, model))
-        if arguments.weights is not None and not Path(arguments.weights).is_file():
+        if arguments.weights is not None and not _may_be_weights(arguments.weights):
             raise UsageError(f"no weights at {arguments.weights}")
         if arguments.classes is not None and not arguments.classes.isdigit() and not Path(arguments.classes).is_file():
             raise UsageError(f"--classes {arguments.classes} is neither a number nor a file")
         return arguments
+
+
+def _may_be_weights(source: str) -> bool:
+    """Whether it is a file, or could be the name of published weights, which only the model knows."""
+    return Path(source).is_file() or source.isidentifier()
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:

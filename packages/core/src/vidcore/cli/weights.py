@@ -1,0 +1,85 @@
+"""``vid weights``: what was published for a model; others' weights as a safetensors file of ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidcore.cli import UsageError
+from vidcore.cli.listing import print_table
+from vidcore.cli.parsing import ModelParser, load_model
+
+if TYPE_CHECKING:
+    from vidcore.module import VideoModule
+
+
+def main(command: str, argv: list[str]) -> None:
+    """``list`` or ``convert``."""
+    actions = {"list": list_weights, "convert": convert}
+    if not argv or argv[0] not in actions:
+        raise UsageError(
+            f"vid {command} list --model NAME, or vid {command} convert SOURCE TARGET.safetensors --model NAME"
+        )
+    actions[argv[0]](f"{command} {argv[0]}", argv[1:])
+
+
+def list_weights(command: str, argv: list[str]) -> None:
+    """Prints a row a set of weights."""
+    parser = ModelParser(command, "Show the weights that were published for a network: --model NAME --model.variant …")
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    arguments = parser.parse(argv)
+    rows = [
+        {
+            "name": name,
+            "classes": len(weights.classes),
+            **weights.metrics,
+            "sha256": weights.sha256 or "kept at the first download",
+            "url": weights.url,
+        }
+        for name, weights in _model(arguments).published_weights().items()
+    ]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print_table(list(rows[0]), [{key: str(value) for key, value in row.items()} for row in rows])
+    else:
+        print("no weights were published for this network")
+
+
+def convert(command: str, argv: list[str]) -> None:
+    """Writes a safetensors file."""
+    parser = ModelParser(
+        command,
+        "Turn weights that were published for a network, or that others' code saved for it, into a safetensors file "
+        "that --model.weights and --weights take: --model NAME --model.variant …",
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a name of vid weights list, or a file that the model can read"
+    )
+    parser.add_argument("target", metavar="TARGET.safetensors", help="the file to write")
+    arguments = parser.parse(argv)
+    target = Path(arguments.target)
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} must end with .safetensors")
+    model = _model(arguments)
+    untrained = model.load_weights(arguments.source)
+    if untrained:
+        raise UsageError(
+            f"{arguments.source} has another number of classes than the {model.task.num_classes} of the model: "
+            "give theirs with --classes"
+        )
+    from safetensors.torch import save_file
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
+    part.replace(target)
+    print(f"{target}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
+
+
+def _model(arguments: argparse.Namespace) -> VideoModule:
+    if arguments.ckpt_path is not None or arguments.weights is not None:
+        raise UsageError("name the network with --model NAME and its options alone")
+    return load_model(arguments)
