@@ -18,3 +18,9 @@ class TestMoViNetStream(ModelConformance):
     options: ClassVar = {"stream": True}
     batch = tiny_batch(rows=2, frames=4, size=32, classes=3)
     macs = 11_111_456
+
+
+class TestMoViNetEnsemble(ModelConformance):
+    name = "movinet_ensemble"
+    batch = tiny_batch(rows=2, frames=4, size=32, classes=3)
+    macs = 9_398_816

@@ -12,24 +12,26 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from vidcore.rmsprop import RMSpropTF
+
 
 @dataclass(frozen=True)
 class Optim:
     """An optimiser and its schedule.
 
     Args:
-        name: ``adamw``, ``sgd`` or ``rmsprop``.
+        name: ``adamw``, ``sgd``, ``rmsprop`` or ``rmsprop_tf`` (:class:`vidcore.rmsprop.RMSpropTF`, with its defaults).
         lr: Peak learning rate.
         weight_decay: On weights of two or more dimensions.
         decay_all: Decay biases, norms and scalars as well.
-        momentum: Of ``sgd`` and ``rmsprop``.
+        momentum: Of ``sgd`` and both ``rmsprop``.
         nesterov: Whether the momentum of ``sgd`` looks ahead.
         schedule: After the warm-up, ``cosine`` to zero or ``constant``.
         warmup: Share of all steps, in [0, 1), over which the rate rises linearly from near zero.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
     """
 
-    name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
+    name: Literal["adamw", "sgd", "rmsprop", "rmsprop_tf"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
     decay_all: bool = False
@@ -56,6 +58,8 @@ class Optim:
         elif self.name == "sgd":
             looks_ahead = self.nesterov and self.momentum > 0
             optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=looks_ahead)
+        elif self.name == "rmsprop_tf":
+            optimizer = RMSpropTF(groups, lr=self.lr, momentum=self.momentum)
         else:
             optimizer = torch.optim.RMSprop(groups, lr=self.lr, momentum=self.momentum)
         warmup = int(self.warmup * total_steps)

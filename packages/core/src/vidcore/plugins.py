@@ -24,6 +24,7 @@ KNOWN = {
         "adamml": "vidcore-adamml",
         "lsts": "vidcore-lsts",
         "movinet": "vidcore-movinet",
+        "movinet_ensemble": "vidcore-movinet",
         "resnet_rs": "vidcore-resnet-rs",
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },

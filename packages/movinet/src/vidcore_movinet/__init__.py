@@ -1,5 +1,6 @@
 """MoViNet: mobile video networks (Kondratyuk et al., CVPR 2021, arXiv:2103.11511)."""
 
+from vidcore_movinet.ensemble import MoViNetEnsemble
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, Variant
@@ -11,6 +12,7 @@ __all__ = [
     "PLUGIN_API",
     "VARIANTS",
     "MoViNet",
+    "MoViNetEnsemble",
     "MoViNetModule",
     "Variant",
     "load_port_state_dict",

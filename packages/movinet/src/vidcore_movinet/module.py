@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore.batch import Batch, Output
-from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
@@ -67,14 +66,7 @@ class MoViNetModule(VideoModule):
         **kwargs: Any,
     ) -> None:
         self.variant, self.variant_name = find_variant(variant), variant
-        # Frames are taken at a rate in Hz, as the paper gives it, so that videos of any rate are seen alike.
-        spec = ClipSpec(
-            frames=self.variant.frames,
-            fps=self.variant.fps,
-            size=self.variant.size,
-            short_side=self.variant.short_side,
-        )
-        super().__init__(task, spec, **kwargs)
+        super().__init__(task, self.variant.clip_spec, **kwargs)
         self.net = MoViNet(
             variant, self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing
         )
@@ -110,7 +102,8 @@ class MoViNetModule(VideoModule):
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
         """A file of ours, or weights that the official TensorFlow code or the PyTorch port saved."""
         tensors = read_foreign(path, self.net, self.variant_name)
-        return {name if name.startswith("net.") else f"net.{name}": value for name, value in tensors.items()}
+        tensors = {name if name.startswith("net.") else f"net.{name}": value for name, value in tensors.items()}
+        return {"net._extra_state": self.net.get_extra_state(), **tensors}
 
     def load_weights(self, source: str | Path) -> list[str]:
         """See :meth:`vidcore.VideoModule.load_weights`; a stream network gets the activations that they want."""

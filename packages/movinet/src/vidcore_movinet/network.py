@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +124,11 @@ class MoViNet(nn.Module):
         """See :meth:`use_activations`."""
         slope, swish = state.tolist()
         self.use_activations(slope, "swish" if swish else "hard_swish")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Weights that do not say what they were trained with meet what this network has.
+        state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Classifies clips.

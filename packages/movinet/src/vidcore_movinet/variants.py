@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.nn import Kernel
 
@@ -84,6 +85,11 @@ class Variant:
     def fps(self) -> float:
         """Rate in Hz of the frames of a clip."""
         return 25 / self.stride
+
+    @property
+    def clip_spec(self) -> ClipSpec:
+        """The clip it was made for; its rate is in Hz, so that videos of any rate are seen alike."""
+        return ClipSpec(frames=self.frames, fps=self.fps, size=self.size, short_side=self.short_side)
 
 
 VARIANTS: dict[str, Variant] = {

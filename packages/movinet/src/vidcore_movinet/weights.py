@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
-from vidcore.tensorflow import is_tensorflow, load_tensorflow, read_variables
+from vidcore.tools.tensorflow import is_tensorflow, load_tensorflow, read_variables
 from vidcore.weights import Weights, load_named, read_weights
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS
@@ -143,11 +142,10 @@ def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
     kind = "stream" if stream else "base"
     top1 = spec.stream_top1 if stream else spec.top1
     metrics = {"top1": top1, "gmacs": spec.gflops}
-    clip = ClipSpec(frames=spec.frames, fps=spec.fps, size=spec.size, short_side=spec.short_side)
 
     def record(url: str) -> Weights:
         known = {name: value for name, value in metrics.items() if value is not None}
-        return Weights(url, "", kinetics600(), clip, known)
+        return Weights(url, "", kinetics600(), spec.clip_spec, known)
 
     official = record(f"{_OFFICIAL}/movinet_{variant}_{kind}.tar.gz")
     if stream and variant not in ("a0", "a1", "a2"):
@@ -160,7 +158,7 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
     """A weights file of the official code, of the port or of ours, as a state dict of ours.
 
     Args:
-        path: What :func:`vidcore.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
+        path: What :func:`vidcore.tools.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
         like: The network that they are for; theirs may have another number of classes. TensorFlow's variables do not
             say with which activations they were trained: they get this network's.
         variant: This network's.

@@ -25,6 +25,9 @@ def main(command: str, argv: list[str]) -> None:
     parser.add_argument(
         "--step", action="store_true", help="one frame of a stream, with the state as inputs and outputs"
     )
+    parser.add_argument(
+        "--int8", action="store_true", help="quantise the step to the values that arise from the VIDEOs; .onnx only"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="model.onnx or model.pt2")
     arguments = parser.parse(argv)
     ending = Path(arguments.output).suffix
@@ -33,13 +36,18 @@ def main(command: str, argv: list[str]) -> None:
     missing = [name for name in ENDINGS[ending] if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'writing ONNX needs {", ".join(missing)}: pip install "vidcore[export]"')
+    if arguments.int8 and not (arguments.step and arguments.videos and ending == ".onnx"):
+        raise UsageError("--int8 needs --step, an --output .onnx, and VIDEOs of the kind that the model will see")
     paths = expand_paths(arguments.videos)
     model = load_model(arguments, trained=True)
 
     from vidcore.tools.export import export
     from vidcore.tools.step import export_step
 
-    exported = (export_step if arguments.step else export)(model, arguments.output, paths)
+    if arguments.step:
+        exported = export_step(model, arguments.output, paths, arguments.int8)
+    else:
+        exported = export(model, arguments.output, paths)
     for found in exported.differences:
         print(f"on {found.clips}: logits differ by {found.absolute:.2g}, {found.relative:.2g} of the largest")
     batch = "any number of clips a batch" if exported.dynamic else "one clip a batch: the model fixes it"

@@ -50,7 +50,9 @@ class Step(nn.Module):
     forward = step
 
 
-def export_step(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[str] = ()) -> Exported:
+def export_step(
+    module: VideoModule, path: str | os.PathLike[str], videos: Sequence[str] = (), int8: bool = False
+) -> Exported:
     """Writes one step of one stream; the file appears once it agrees with eager over :data:`STEPS` frames.
 
     Inputs of the graph are ``frames`` (1, 3, 1, H, W) uint8 and, as ``old.NAME``, the tensors of the state; outputs are
@@ -61,13 +63,17 @@ def export_step(module: VideoModule, path: str | os.PathLike[str], videos: Seque
         module: A model that streams; it is moved to the CPU and put into eval mode.
         path: ``….onnx``, or ``….pt2`` for torch.export.
         videos: Files whose frames it is checked on; none: a small video is made.
+        int8: Quantise it (:mod:`vidcore.tools.int8`) to the values that the videos give rise to; then the differences
+            are those of the quantised step, and only reported.
 
     Raises:
         ExportError: The model cannot be exported, or does not agree.
-        UserError: It does not stream.
+        UserError: It does not stream; or int8 without videos, or not as ONNX.
         VideoError: A video cannot be read.
     """
     path, model = Path(path), Step(module.cpu().eval())
+    if int8 and (not videos or path.suffix != ".onnx"):
+        raise UserError("int8 is for .onnx, and needs videos of the kind that the model will see, to find its ranges")
     spec = module.clip_spec
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,12 +95,15 @@ def export_step(module: VideoModule, path: str | os.PathLike[str], videos: Seque
                     save_onnx(program, part, facts, inputs, outputs)
                 else:
                     torch.export.save(program, part, extra_files=facts)
+            inputs_of_check = {described: clips, "random noise": noise({"rgb": clips})["rgb"]}
             engine = StepEngine(part) if path.suffix == ".onnx" else _Loaded(torch.export.load(part).module(), carried)
-            differences = [
-                _difference(described, model, engine, clips),
-                _difference("random noise", model, engine, noise({"rgb": clips})["rgb"]),
-            ]
+            differences = [_difference(name, model, engine, clip) for name, clip in inputs_of_check.items()]
             check(path, differences)
+            if int8:
+                from vidcore.tools.int8 import quantise
+
+                quantise(part, StepEngine(part), (read_batch([video], spec, 1)["inputs"]["rgb"] for video in paths))
+                differences = [_difference(described, model, StepEngine(part), clips)]
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -142,6 +151,11 @@ class StepEngine:
             raise UserError(f"the engine is for 1 stream of {self.clip_spec.size}², not {batch_size} of {size}")
         return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
 
+    @staticmethod
+    def feed(frames: Tensor, state: State) -> dict[str, Any]:
+        """The graph's inputs by name."""
+        return {"frames": frames.numpy(), **{f"old.{name}": tensor.numpy() for name, tensor in state.items()}}
+
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state.
 
@@ -151,8 +165,8 @@ class StepEngine:
         size = self.clip_spec.size
         if tuple(frames.shape) != (1, 3, 1, size, size):
             raise UserError(f"the engine takes frames (1, 3, 1, {size}, {size}), not {tuple(frames.shape)}")
-        feed = {"frames": frames.numpy(), **{f"old.{name}": tensor.numpy() for name, tensor in state.items()}}
-        logits, *new = (torch.from_numpy(np.asarray(value)) for value in self._session.run(self._outputs, feed))
+        values = self._session.run(self._outputs, self.feed(frames, state))
+        logits, *new = (torch.from_numpy(np.asarray(value)) for value in values)
         computed = dict(zip((name.removeprefix("new.") for name in self._outputs[1:]), new, strict=True))
         return logits, _all(state, computed, self._carried)
 

@@ -33,6 +33,7 @@ class Augment:
         scale: Area of the random crop, as least and greatest share of the frame's.
         ratio: Width over height of the random crop, least and greatest.
         hflip: Probability of a mirror image; 0 where left and right tell classes apart. Nothing else mirrors.
+        autoaugment: Whether AutoAugment's policy for ImageNet is applied (Cubuk et al. 2019).
         randaugment: Magnitude 1 to 30 of two RandAugment operations (Cubuk et al. 2020); 0 for none.
         mixup: Alpha of mixup's Beta distribution (Zhang et al. 2018); 0 for none.
         cutmix: Alpha of CutMix's (Yun et al. 2019); 0 for none. With both, each batch gets one, drawn evenly.
@@ -45,6 +46,7 @@ class Augment:
     scale: tuple[float, float] = (0.3, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: float = 0.5
+    autoaugment: bool = False
     randaugment: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -68,7 +70,7 @@ class Augment:
 
 
 def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
-    """A random crop resized to ``spec.size``, a mirror image at random, then RandAugment and erasing.
+    """A random crop resized to ``spec.size``, a mirror image at random, then AutoAugment, RandAugment and erasing.
 
     Args:
         spec: Gives the crop's size, and the inputs.
@@ -83,14 +85,16 @@ def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
     others = ", ".join(name for name in spec.modalities if name != "rgb")
     if others and (augment.mixup or augment.cutmix):
         raise UserError(f"augment mixup and cutmix mix rgb alone, and this model also takes {others}: set both to 0")
-    if "flow" in spec.modalities and (augment.hflip or augment.randaugment or augment.erasing):
+    if "flow" in spec.modalities and (augment.hflip or augment.autoaugment or augment.randaugment or augment.erasing):
         # Mirroring, shearing and rotating would have to change the vectors, too.
-        raise UserError("flow can only be cropped: set augment hflip, randaugment and erasing to 0")
+        raise UserError("flow can only be cropped: set augment hflip, autoaugment, randaugment and erasing to 0")
     # Cropping comes first: whatever follows then costs a fraction of the frame.
     steps: list[torch.nn.Module] = [
         v2.RandomResizedCrop(spec.size, scale=augment.scale, ratio=augment.ratio, antialias=True),
         v2.RandomHorizontalFlip(augment.hflip),
     ]
+    if augment.autoaugment:
+        steps.append(_AsOneVideo(v2.AutoAugment(interpolation=v2.InterpolationMode.BILINEAR)))
     if augment.randaugment:
         rand_augment = v2.RandAugment(magnitude=augment.randaugment, interpolation=v2.InterpolationMode.BILINEAR)
         steps.append(_AsOneVideo(rand_augment))

@@ -1,0 +1,64 @@
+"""Top-1, time and size of an exported MoViNet step in float32 and in int8, on a set's validation clips.
+
+    python benchmarks/movinet_int8.py SET/labels.csv CHECKPOINT…
+
+The checkpoints are of stream networks trained on that set's `split` column. Ranges are found on 32 training clips; each
+clip's frames then go through the step one by one, and the last logits decide. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from trainings import labels, percent
+
+from vidcore.checkpoint import load_module
+from vidcore.tools.clips import read_batch
+from vidcore.tools.step import StepEngine, export_step
+
+CALIBRATION, THREADS = 32, 2
+
+
+def accuracy(engine: StepEngine, clips: list[tuple[str, str]]) -> tuple[float, float]:
+    """Share of the clips (path, label) that are recognised, and milliseconds a frame."""
+    right, frames, seconds = 0, 0, 0.0
+    for path, label in clips:
+        clip = read_batch([path], engine.clip_spec, 1)["inputs"]["rgb"]
+        state = engine.init_state(1, (clip.shape[3], clip.shape[4]))
+        begin = time.perf_counter()
+        for number in range(clip.shape[2]):
+            logits, state = engine.step(clip[:, :, number : number + 1].contiguous(), state)
+        seconds += time.perf_counter() - begin
+        frames += clip.shape[2]
+        right += engine.task.classes[int(logits.argmax())] == label
+    return right / len(clips), 1000 * seconds / frames
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("checkpoints", nargs="+")
+    arguments = parser.parse_args()
+    folder = arguments.labels.parent
+    rows = labels(str(folder))
+    train = [str(folder / row["path"]) for row in rows if row["split"] == "train"]
+    val = [(str(folder / row["path"]), row["label"]) for row in rows if row["split"] == "val"]
+    print("| step | top-1 | ms a frame | MB |\n| --- | --- | --- | --- |")
+    for name, int8 in (("float32", False), ("int8", True)):
+        found, times = [], []
+        with tempfile.TemporaryDirectory() as place:
+            for checkpoint in arguments.checkpoints:
+                path = Path(place) / "step.onnx"
+                export_step(load_module(checkpoint), path, train[:: len(train) // CALIBRATION], int8)
+                top1, ms = accuracy(StepEngine(path, THREADS), val)
+                found.append(top1)
+                times.append(ms)
+            print(f"| {name} | {percent(found)} | {min(times):.2f} | {path.stat().st_size / 1e6:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

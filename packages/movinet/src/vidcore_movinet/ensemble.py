@@ -1,0 +1,82 @@
+"""Two MoViNets at half the frame rate each (Kondratyuk et al. 2021, section 3.3: temporal ensembles)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidcore.batch import Batch, Output
+from vidcore.errors import UserError
+from vidcore.module import VideoModule
+from vidcore.task import Task
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import find_variant
+from vidcore_movinet.weights import kinetics600
+
+
+class MoViNetEnsemble(VideoModule):
+    """Two networks of one architecture, of which each sees every other frame; their logits are averaged.
+
+    It costs what one network costs that sees all frames. The two are trained side by side, each on its own loss, as if
+    they were trained one after the other: neither sees what the other predicts.
+
+    Args:
+        task: What is predicted.
+        variant: Of both networks, ``a0`` to ``a5``, or ``t0``.
+        stream: Whether they see the past only.
+        dropout: See :class:`vidcore_movinet.MoViNetModule`, as all that follows.
+        stochastic_depth: See there.
+        bn_momentum: See there.
+        checkpointing: See there.
+        **kwargs: See :class:`vidcore.VideoModule`; ``weights`` of a single network go into both.
+
+    Raises:
+        UserError: An odd number of frames a clip.
+    """
+
+    reference_task = Task("single_label", kinetics600())
+
+    def __init__(
+        self,
+        task: Task,
+        variant: str = "a0",
+        stream: bool = False,
+        dropout: float | None = None,
+        stochastic_depth: float = 0.2,
+        bn_momentum: float = 0.01,
+        checkpointing: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(task, find_variant(variant).clip_spec, **kwargs)
+        frames = self.clip_spec.num_frames
+        if frames % 2:
+            raise UserError(f"two networks take turns: the clip must have an even number of frames, not {frames}")
+        classes = self.task.num_classes
+        self.nets = nn.ModuleList(
+            MoViNet(variant, classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing) for _ in range(2)
+        )
+
+    def forward(self, batch: Batch) -> Output:
+        """The mean of both networks' logits."""
+        return Output(logits=torch.stack(self._logits(batch)).mean(0))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of both networks' losses, so that each gets the gradient of its own."""
+        losses = [self.loss(Output(logits=logits), batch) for logits in self._logits(batch)]
+        self.log("train/loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch["ids"]))
+        return torch.stack(losses).sum()
+
+    def read_weights(self, path: str | Path) -> dict[str, Tensor]:
+        """A file of ours; of a single network for both."""
+        tensors = super().read_weights(path)
+        if not any(name.startswith("net.") for name in tensors):
+            return tensors
+        single = {name.removeprefix("net."): value for name, value in tensors.items()}
+        return {f"nets.{member}.{name}": value for member in range(2) for name, value in single.items()}
+
+    def _logits(self, batch: Batch) -> list[Tensor]:
+        clip = batch["inputs"]["rgb"]  # (B, 3, T, H, W)
+        return [net(clip[:, :, offset::2]) for offset, net in enumerate(self.nets)]
