@@ -99,3 +99,26 @@ def test_the_command(fake_plugins, monkeypatch, tmp_path, capsys):
     assert main(["export", "--step", *options, "--output", "step.onnx"]) == 0
     assert "one frame of one stream" in capsys.readouterr().out
     assert StepEngine("step.onnx").task.classes == ("0", "1", "2")
+
+
+def test_int8(tmp_path):
+    """Its convolutions have int8 weights, its state goes on, and it still tells the colours apart."""
+    onnx = pytest.importorskip("onnx")
+    videos = [str(colours.write(tmp_path / f"{n}.mp4", colour, n)) for n, colour in enumerate(colours.COLOURS.values())]
+    module = streaming()
+    exported = export_step(module, tmp_path / "step.onnx", videos, int8=True)
+    assert len(exported.differences) == 1
+    types = {tensor.data_type for tensor in onnx.load(tmp_path / "step.onnx").graph.initializer}
+    assert onnx.TensorProto.INT8 in types
+    engine = StepEngine(tmp_path / "step.onnx", threads=1)
+    assert engine.task == TASK
+    expected, got = (stream(model, frames(20), [1] * 20) for model in (Step(module), engine))
+    assert float((got - expected).abs().max()) < 0.1 * float(expected.abs().max())
+    assert not torch.equal(got, expected)
+
+
+def test_int8_needs_videos(tmp_path, capsys):
+    with pytest.raises(UserError, match="videos of the kind"):
+        export_step(streaming(), tmp_path / "step.onnx", int8=True)
+    assert main(["export", "--int8", "--model", "movinet", "--output", str(tmp_path / "step.onnx")]) == 2
+    assert "--int8 needs --step" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import os
 import signal
 import socket
 import subprocess
@@ -190,6 +191,35 @@ def test_the_command(installed, video, capsys):
     assert f"vid: {len(rows)} decisions, 0 pictures dropped" in captured.err
     with av.open("seen.mp4") as container:
         assert sum(1 for _ in container.decode(video=0)) == len(rows)
+
+
+def player(folder, monkeypatch, script):
+    """Puts a program called ffplay, which this machine may lack, in the way of the real one."""
+    program = folder / "bin" / "ffplay"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {folder}/options\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+def test_a_window(installed, video, capsys, tmp_path, monkeypatch):
+    player(tmp_path, monkeypatch, f"trap '' TERM; exec cat > {tmp_path}/seen")
+    assert main(["stream", video, *installed, "--render", "window"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    width, height = map(int, (tmp_path / "options").read_text().split("-video_size ")[1].split()[0].split("x"))
+    assert (tmp_path / "seen").stat().st_size == len(rows) * width * height * 3
+
+
+def test_closing_the_window_ends_it(installed, video, capsys, tmp_path, monkeypatch):
+    player(tmp_path, monkeypatch, "exit 0")
+    assert main(["stream", video, *installed, "--render", "window"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_no_player_is_one_line(installed, video, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["stream", video, *installed, "--render", "window"]) == 1
+    assert "ffplay" in capsys.readouterr().err
 
 
 def test_an_engine_decides_as_its_model(installed, video, capsys):

@@ -30,14 +30,20 @@ def main(command: str, argv: list[str]) -> int:
     parser.add_argument("--engine", metavar="FILE", help="what vid export --step wrote, in place of a model")
     parser.add_argument("--smooth", type=_seconds, default=0.0, metavar="SECONDS", help="average scores over this time")
     parser.add_argument("--reset", type=_seconds, default=math.inf, metavar="SECONDS", help="forget all, so often")
-    parser.add_argument("--render", metavar="FILE", help="a video of what was seen and said, .mp4")
+    parser.add_argument(
+        "--render", metavar="FILE|window", help="a video of what was seen and said, .mp4, or shown at once"
+    )
     parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="without a picture, at most")
     parser.add_argument("--reconnect", type=_count, default=5, metavar="N", help="attempts in a row, for URLs")
     arguments = _parse(parser, argv)
     if "://" not in arguments.source and not arguments.source.isdigit() and not Path(arguments.source).is_file():
         raise UsageError(f"no file {arguments.source}")
-    if arguments.render is not None and Path(arguments.render).suffix != ".mp4":
-        raise UsageError(f"--render {arguments.render} must end in .mp4")
+    if arguments.render == "window":
+        from vidcore.tools.window import require_player
+
+        require_player()
+    elif arguments.render is not None and Path(arguments.render).suffix != ".mp4":
+        raise UsageError(f"--render {arguments.render} must end in .mp4, or be window")
     if arguments.render is not None and Path(arguments.render).resolve() == Path(arguments.source).resolve():
         raise UsageError(f"--render {arguments.render} is the source itself")
     model = _model(arguments)
@@ -55,7 +61,7 @@ def main(command: str, argv: list[str]) -> int:
                 pass
         else:
             try:
-                _render(Path(arguments.render), rows, model)
+                _render(arguments.render, rows, model)
             except ValueError as error:
                 if shown.failure is None and not shown.interrupted:
                     raise UserError(f"{arguments.render} is not written: {error}") from error
@@ -125,7 +131,7 @@ class _Shown:
             print(f"vid: {text}", file=sys.stderr)
 
 
-def _render(path: Path, rows: Iterable[tuple[dict[str, Any], Picture]], model: Stepping) -> None:
+def _render(target: str, rows: Iterable[tuple[dict[str, Any], Picture]], model: Stepping) -> None:
     from vidcore.video.encode import write_video
     from vidcore.video.render import draw
 
@@ -137,9 +143,13 @@ def _render(path: Path, rows: Iterable[tuple[dict[str, Any], Picture]], model: S
             text = [name, f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
             yield draw(picture.frame[None], text)[0]
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if target == "window":
+        from vidcore.tools.window import show
+
+        return show(drawn(), "vid stream")
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
     spec = model.clip_spec
-    write_video(path, drawn(), spec.fps or 25 / spec.stride)
+    write_video(Path(target), drawn(), spec.fps or 25 / spec.stride)
 
 
 def _seconds(text: str) -> float:
