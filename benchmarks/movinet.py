@@ -3,9 +3,10 @@
     python benchmarks/movinet.py --variants a0 a2 [--peers peers/bin/python movinet_peers.py]
 
 Each way runs in a process of its own, by turns, on two threads in float32; times are medians over frames of the median
-over turns. The PyTorch port (`pip install git+https://github.com/Atze00/MoViNet-pytorch`) takes part where it is
-installed. ``--peers`` is a command that takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per
-frame``, such as a script that runs the official TensorFlow code in an environment of its own. Prints Markdown tables.
+over turns. "folded" is eager with normalisation in the weights, as `vid stream` runs it; "compiled" is that, compiled.
+The PyTorch port (`pip install git+https://github.com/Atze00/MoViNet-pytorch`) takes part where it is installed.
+``--peers`` is a command that takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per frame``, such
+as a script that runs the official TensorFlow code in an environment of its own. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def streaming(variant: str, way: str) -> float:
             step: Callable = StepEngine(Path(folder) / "step.onnx", THREADS).step
         frames = torch.randint(0, 256, (1, 3, 1, size, size), dtype=torch.uint8)
     else:
-        step = module.step if way == "eager" else torch.compile(module.step)
+        served = module if way == "eager" else module.for_inference()
+        step = torch.compile(served.step) if way == "compiled" else served.step
         frames = torch.rand(1, 3, 1, size, size)
 
     def once() -> None:
@@ -127,7 +129,9 @@ def main() -> None:
     for variant in arguments.variants:
         times: dict[str, list[float]] = {}
         for _ in range(arguments.turns):
-            turn = {f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "compiled", "engine")}
+            turn = {
+                f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "folded", "compiled", "engine")
+            }
             if PORT:
                 turn["PyTorch port"] = apart(port_streaming, variant)
             if arguments.peers:

@@ -149,3 +149,16 @@ def test_gradients_reach_all() -> None:
 def test_wrong_shapes_are_named(a0: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
         a0(torch.rand(shape))
+
+
+@pytest.mark.parametrize(("variant", "stream"), [("a0", False), ("a0", True), ("a3", True)])
+def test_folded_is_the_same_network_in_fewer_steps(variant: str, stream: bool) -> None:
+    net = randomise(MoViNet(variant, 7, stream)).eval()
+    folded = net.folded()
+    clip = torch.rand(2, 3, 3, 33, 40)
+    with torch.no_grad():
+        expected, got = net(clip), folded(clip)
+    assert not [module for module in folded.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert not [name for name, _ in folded.named_parameters() if name.endswith("layers.b0_l0.scale")]
+    assert float((got - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+    assert [module for module in net.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]

@@ -110,6 +110,10 @@ class VideoModule(LightningModule):
         """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name."""
         return {}
 
+    def for_inference(self) -> VideoModule:
+        """The model as it is best run: what streams and what is exported; e.g. with normalisation in the weights."""
+        return self.eval()
+
     def published_weights(self) -> dict[str, Weights]:
         """Published weights of this very network by name, e.g. ``k600``."""
         return {}

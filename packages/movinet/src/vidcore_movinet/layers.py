@@ -73,4 +73,6 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """From (B, C, T, H, W) to (B, C', T, H / stride, W / stride), rounded up."""
         residual = self.projection(self.se(self.feature(self.expansion(x))))
-        return self.skip(x) + self.drop(self.scale * residual)
+        if self.scale is not None:  # else it is in the projection's weights
+            residual = self.scale * residual
+        return self.skip(x) + self.drop(residual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,14 @@ class MoViNetModule(VideoModule):
             parameters, top1 = variant.stream_params, variant.stream_top1
         figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
+
+    def for_inference(self) -> MoViNetModule:
+        """A copy whose network is :meth:`~vidcore_movinet.MoViNet.folded`."""
+        module = copy.copy(self)
+        module._modules = {**self._modules, "net": self.net.folded()}
+        if self.net.stream:
+            module.init_state, module.step = module.net.init_state, module.net.step
+        return module.eval()
 
     def published_weights(self) -> dict[str, Weights]:
         """The weights released for this variant, trained on Kinetics-600."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from vidcore.errors import UserError
-from vidcore.nn import Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
+from vidcore.nn import ConvNorm, Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
 from vidcore.streaming import State
 from vidcore_movinet.layers import Bottleneck, conv_norm
 from vidcore_movinet.stream import (
+    CausalConvNorm,
     CausalSqueezeExcite,
     ImageConvNorm,
     PositionalEncoding,
@@ -129,6 +132,23 @@ class MoViNet(nn.Module):
         # Weights that do not say what they were trained with meet what this network has.
         state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def folded(self) -> MoViNet:
+        """A copy for inference, in eval mode: normalisation and learned scales are in the convolutions' weights.
+
+        It computes the same in fewer steps; it cannot be trained, and its state dict is no other network's.
+        """
+        net = copy.deepcopy(self).eval()
+        for module in list(net.modules()):
+            if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
+                module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var]
+                module.bn = nn.Identity()  # type: ignore[assignment]
+        for module in net.modules():
+            if isinstance(module, (Bottleneck, StreamBottleneck)):
+                for part in module.projection.conv.parameters():
+                    part.data.mul_(module.scale.data)
+                module.scale = None  # type: ignore[assignment]
+        return net
 
     def forward(self, clip: Tensor) -> Tensor:
         """Classifies clips.

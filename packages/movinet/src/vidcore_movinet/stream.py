@@ -252,7 +252,9 @@ class StreamBottleneck(nn.Module):
         if self.temporal is not None:
             residual, after = self.temporal(residual, state)
         residual, mean = self.se(residual, state, seen)
-        residual = self.scale * self.projection(residual)
+        residual = self.projection(residual)
+        if self.scale is not None:  # else it is in the projection's weights
+            residual = self.scale * residual
         if self.training:  # a sample is all frames of a row
             residual = self.drop(residual.unflatten(0, (len(seen), -1))).flatten(0, 1)
         return self.skip(x) + residual, {**after, **mean}

@@ -87,7 +87,9 @@ def _parse(parser: ModelParser, argv: list[str]) -> argparse.Namespace:
 def _model(arguments: argparse.Namespace) -> Stepping:
     from vidcore.tools.step import Step, StepEngine
 
-    return StepEngine(arguments.engine) if arguments.engine else Step(load_model(arguments, trained=True))
+    return (
+        StepEngine(arguments.engine) if arguments.engine else Step(load_model(arguments, trained=True).for_inference())
+    )
 
 
 class _Shown:

@@ -80,9 +80,10 @@ def export_step(
     with torch.no_grad(), given_or_made(videos, spec) as (paths, described):
         clips = read_batch(paths, spec, 1)["inputs"]["rgb"]
         state = model.init_state(1, (clips.shape[3], clips.shape[4]))
-        after = model.step(clips[:, :, :1], state)[1]  # what fails in eager is no matter of exporting
+        served = Step(module.for_inference())
+        after = served.step(clips[:, :, :1], state)[1]  # what fails in eager is no matter of exporting
         carried = {name: old for name, new in after.items() for old, given in state.items() if new is given}
-        graph = _Computed(model, [name for name in after if name not in carried])
+        graph = _Computed(served, [name for name in after if name not in carried])
         facts = {**metadata(module), "carried": json.dumps(carried)}
         facts["state"] = json.dumps({name: list(tensor.shape) for name, tensor in state.items()})
         try:
