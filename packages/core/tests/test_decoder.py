@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vidcore.errors import UserError
 from vidcore.video.decoder import BACKENDS, VideoError, installed_backends, open_video
@@ -279,3 +280,40 @@ def test_unknown_and_missing_backends(monkeypatch: pytest.MonkeyPatch) -> None:
         open_video("a.mp4", "decord")
     assert "decord" not in installed_backends()
     assert "pyav" in installed_backends()
+
+
+def save_pictures(folder: Path, names: list[str], size: tuple[int, int] = (24, 32)) -> Path:
+    folder.mkdir()
+    for number, name in enumerate(names):
+        Image.fromarray(picture(number, *size)).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["pyav", "torchcodec"])
+def test_a_folder_of_pictures_is_a_video(tmp_path, backend):
+    folder = save_pictures(tmp_path / "v", [f"img_{number}.png" for number in range(12)])
+    (folder / "notes.txt").write_text("passed over")
+    with open_video(folder, backend, fps=12) as video:
+        assert (video.num_frames, video.size, video.fps) == (12, (24, 32), 12)
+        torch.testing.assert_close(video.times, torch.arange(12, dtype=torch.float64) / 12)
+        frames = video.frames([11, 2, 2])
+        expected = torch.stack([torch.from_numpy(picture(number, 24, 32)).permute(2, 0, 1) for number in (11, 2, 2)])
+        assert torch.equal(frames, expected)
+        assert video.frames([]).shape == (0, 3, 24, 32)
+
+
+def test_folders_of_pictures_that_are_none(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VideoError, match=r"empty: has no pictures \(\.jpeg"):
+        open_video(tmp_path / "empty")
+    folder = save_pictures(tmp_path / "v", ["1.jpg", "2.jpg", "3.jpg"])
+    Image.fromarray(picture(0, 10, 40)).save(folder / "2.jpg")
+    (folder / "3.jpg").write_bytes((folder / "1.jpg").read_bytes()[:80])
+    with open_video(folder) as video:
+        assert video.frames([0]).shape == (1, 3, 24, 32)
+        with pytest.raises(VideoError, match=r"2\.jpg is 40 × 10 pixels, the first picture is 32 × 24"):
+            video.frames([0, 1])
+        with pytest.raises(VideoError, match=r"3\.jpg: cannot be decoded"):
+            video.frames([2])
+        with pytest.raises(VideoError, match="frame 3 is out of range"):
+            video.frames([3])

@@ -37,13 +37,14 @@ class Sample:
     """One labelled stretch of video.
 
     Args:
-        path: The file.
+        path: The file, or a folder with the frames as pictures.
         target: single_label: the class index; multi_label: the indices of all classes; detection: a mapping with
             ``boxes`` (N, 4) x1, y1, x2, y2 in pixels of the source frame, ``labels`` (N,) and ``frames`` (N,), the
             source frame that each box is in; None where nothing is labelled.
         id: Which video this is, in results; the path if not given.
         start: Where the stretch begins, in seconds; None: at the first frame.
         end: Where it ends, in seconds, exclusive; None: after the last frame.
+        fps: Rate in Hz of the frames in a folder, 30 if None; files know theirs.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Sample:
     id: str = ""
     start: float | None = None
     end: float | None = None
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", str(self.path))
@@ -181,7 +183,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         """Everything that a decoder does; it may hang, and draws nothing from torch."""
         decoded = _Decoded()
         if "rgb" in self.spec.modalities:
-            with open_video(sample.path, self.decoder) as video:
+            with open_video(sample.path, self.decoder, sample.fps) as video:
                 draw = functools.partial(
                     clip_indices,
                     np.asarray(video.times),

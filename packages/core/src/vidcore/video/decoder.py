@@ -81,19 +81,24 @@ class Decoder(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-def open_video(path: str | os.PathLike[str], backend: str = "pyav") -> Decoder:
-    """Open a video file for reading.
+def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float | None = None) -> Decoder:
+    """Open a video file, or a folder of pictures, for reading.
 
     Every backend decodes with one thread: loaders are parallel across samples already.
 
     Args:
-        path: A video file.
-        backend: One of :data:`BACKENDS`; all but ``pyav`` are optional installs.
+        path: A video file, or a folder with its frames, see :class:`~vidcore.video.frames.FrameFolder`.
+        backend: One of :data:`BACKENDS`; all but ``pyav`` are optional installs. Pictures need none of them.
+        fps: Rate in Hz of a folder's frames, 30 if not given; files know theirs.
 
     Raises:
         VideoError: The file is missing, empty, not a video, or broken.
         UserError: The backend is unknown, or cannot be imported.
     """
+    if os.path.isdir(path):
+        from vidcore.video.frames import FrameFolder
+
+        return FrameFolder(path, 30.0 if fps is None else fps)
     if backend == "pyav":
         from vidcore.video.pyav import PyavDecoder
 

@@ -1,0 +1,94 @@
+"""Frames that lie in a folder as pictures, as some data sets are published."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+from typing_extensions import Self
+
+from vidcore.video.decoder import VideoError
+from vidcore.video.pyav import check_indices
+
+PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+"""In lower case; what a folder holds besides is passed over."""
+
+
+class FrameFolder:
+    """A folder of pictures as a video, see :class:`~vidcore.video.decoder.Decoder`.
+
+    Frame i is the i-th picture in the order of the last number in its name, then of the name: ``img_2.jpg`` comes before
+    ``img_10.jpg``. Pictures have no time of their own: they are ``1 / fps`` seconds apart.
+
+    Args:
+        path: The folder.
+        fps: Rate in Hz at which the frames were extracted.
+
+    Raises:
+        VideoError: No such folder, no picture in it, or one that cannot be decoded.
+        ValueError: A rate that is not positive.
+    """
+
+    backend = "frames"
+
+    def __init__(self, path: str | os.PathLike[str], fps: float = 30.0) -> None:
+        if not fps > 0:
+            raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
+        self.path, self.fps = os.fspath(path), float(fps)
+        try:
+            names = [name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in PICTURE_ENDINGS]
+        except OSError as error:
+            raise VideoError(path, error.strerror or error) from error
+        if not names:
+            raise VideoError(path, f"has no pictures ({' '.join(sorted(PICTURE_ENDINGS))})")
+        self._names = sorted(names, key=_number_and_name)
+        self.size: tuple[int, int] = tuple(self._read(0).shape[-2:])  # type: ignore[assignment]
+
+    @property
+    def num_frames(self) -> int:
+        """Number of pictures."""
+        return len(self._names)
+
+    @property
+    def times(self) -> Tensor:
+        """(num_frames,) float64: i / fps."""
+        return torch.arange(self.num_frames, dtype=torch.float64) / self.fps
+
+    def frames(self, indices: Sequence[int]) -> Tensor:
+        """The pictures at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`~vidcore.video.decoder.Decoder.frames`."""
+        wanted = check_indices(self.path, indices, self.num_frames)
+        pictures = {index: self._read(index) for index in set(wanted)}
+        for index, picture in pictures.items():
+            if picture.shape[-2:] != self.size:
+                height, width = picture.shape[-2:]
+                expected = f"the first picture is {self.size[1]} × {self.size[0]}"
+                raise VideoError(self.path, f"{self._names[index]} is {width} × {height} pixels, {expected}")
+        if not wanted:
+            return torch.empty(0, 3, *self.size, dtype=torch.uint8)
+        return torch.stack([pictures[index] for index in wanted])
+
+    def _read(self, index: int) -> Tensor:
+        file = Path(self.path, self._names[index])
+        try:
+            return decode_image(str(file), mode=ImageReadMode.RGB)
+        except (RuntimeError, OSError) as error:
+            raise VideoError(file, f"cannot be decoded: {str(error).splitlines()[0]}") from error
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _number_and_name(name: str) -> tuple[int, str]:
+    numbers = re.findall(r"\d+", os.path.splitext(name)[0])
+    return int(numbers[-1]) if numbers else -1, name
