@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -95,7 +96,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         VideoError: The file is missing, empty, not a video, or broken.
         UserError: The backend is unknown, or cannot be imported.
     """
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)

@@ -22,8 +22,8 @@ PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
 class FrameFolder:
     """A folder of pictures as a video, see :class:`~vidcore.video.decoder.Decoder`.
 
-    Frame i is the i-th picture in the order of the last number in its name, then of the name: ``img_2.jpg`` comes before
-    ``img_10.jpg``. Pictures have no time of their own: they are ``1 / fps`` seconds apart.
+    Frame i is the i-th picture in the order of the last number in its name, then of the name: ``img_2.jpg`` comes
+    before ``img_10.jpg``. Pictures have no time of their own: they are ``1 / fps`` seconds apart.
 
     Args:
         path: The folder.
@@ -41,18 +41,18 @@ class FrameFolder:
             raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
         try:
-            names = [name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in PICTURE_ENDINGS]
+            files = [file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_ENDINGS]
         except OSError as error:
             raise VideoError(path, error.strerror or error) from error
-        if not names:
+        if not files:
             raise VideoError(path, f"has no pictures ({' '.join(sorted(PICTURE_ENDINGS))})")
-        self._names = sorted(names, key=_number_and_name)
+        self._files = sorted(files, key=_number_and_name)
         self.size: tuple[int, int] = tuple(self._read(0).shape[-2:])  # type: ignore[assignment]
 
     @property
     def num_frames(self) -> int:
         """Number of pictures."""
-        return len(self._names)
+        return len(self._files)
 
     @property
     def times(self) -> Tensor:
@@ -67,13 +67,13 @@ class FrameFolder:
             if picture.shape[-2:] != self.size:
                 height, width = picture.shape[-2:]
                 expected = f"the first picture is {self.size[1]} × {self.size[0]}"
-                raise VideoError(self.path, f"{self._names[index]} is {width} × {height} pixels, {expected}")
+                raise VideoError(self.path, f"{self._files[index].name} is {width} × {height} pixels, {expected}")
         if not wanted:
             return torch.empty(0, 3, *self.size, dtype=torch.uint8)
         return torch.stack([pictures[index] for index in wanted])
 
     def _read(self, index: int) -> Tensor:
-        file = Path(self.path, self._names[index])
+        file = self._files[index]
         try:
             return decode_image(str(file), mode=ImageReadMode.RGB)
         except (RuntimeError, OSError) as error:
@@ -89,6 +89,6 @@ class FrameFolder:
         self.close()
 
 
-def _number_and_name(name: str) -> tuple[int, str]:
-    numbers = re.findall(r"\d+", os.path.splitext(name)[0])
-    return int(numbers[-1]) if numbers else -1, name
+def _number_and_name(file: Path) -> tuple[int, str]:
+    numbers = re.findall(r"\d+", file.stem)
+    return int(numbers[-1]) if numbers else -1, file.name
