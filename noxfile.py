@@ -1,4 +1,4 @@
-"""Sessions: `nox -s demo`; `nox -s tests lint docs build third_party`, as CI does; `nox -s minimums`."""
+"""Sessions: `nox -s demo`; `nox -s tests lint docs build third_party`, as CI does; `nox -s minimums litert`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def tests(session: nox.Session) -> None:
     """Runs every test."""
     install(session, "pytest", *EXTRAS)
     session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def litert(session: nox.Session) -> None:
+    """Runs the tests of LiteRT's converter, which cannot be installed with what constraints.txt pins."""
+    session.install("-e", "./packages/core[litert]", "pytest")
+    session.run("python", "-m", "pytest", "packages/core/tests/test_litert.py", env=ONE_THREAD)
 
 
 @nox.session(python="3.10")

@@ -27,10 +27,13 @@ from pathlib import Path
 import torch
 
 from vidcore.task import Task
-from vidcore.tools.step import StepEngine, export_step
+from vidcore.tools.step import export_step, open_engine
 from vidcore_movinet import VARIANTS, MoViNet, MoViNetModule
 
 THREADS, WARMUP, FRAMES = 2, 10, 50
+ENGINES = {"ONNX Runtime": ".onnx"}
+if importlib.util.find_spec("litert_torch"):
+    ENGINES["LiteRT"] = ".tflite"
 PORT = importlib.util.find_spec("movinets") is not None
 
 
@@ -50,10 +53,11 @@ def streaming(variant: str, way: str) -> float:
     size = VARIANTS[variant].size
     module = MoViNetModule(Task.numbered(600), variant=variant, stream=True).eval()
     state = module.init_state(1, (size, size))
-    if way == "engine":
+    if way in ENGINES:
         with tempfile.TemporaryDirectory() as folder:
-            export_step(module, Path(folder) / "step.onnx")
-            step: Callable = StepEngine(Path(folder) / "step.onnx", THREADS).step
+            path = Path(folder) / f"step{ENGINES[way]}"
+            export_step(module, path)
+            step: Callable = open_engine(path, THREADS).step
         frames = torch.randint(0, 256, (1, 3, 1, size, size), dtype=torch.uint8)
     else:
         served = module if way == "eager" else module.for_inference()
@@ -130,7 +134,7 @@ def main() -> None:
         times: dict[str, list[float]] = {}
         for _ in range(arguments.turns):
             turn = {
-                f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "folded", "compiled", "engine")
+                f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "folded", "compiled", *ENGINES)
             }
             if PORT:
                 turn["PyTorch port"] = apart(port_streaming, variant)

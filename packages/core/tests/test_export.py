@@ -164,7 +164,8 @@ def test_the_command(installed, videos, tmp_path, capsys):
     [
         ([], "arguments are required: --output"),
         (["--output", "model.onnx"], "needs --ckpt_path FILE or --model NAME"),
-        (["--output", "model.tflite", "--model", "mean"], "--output model.tflite must end in .onnx or .pt2"),
+        (["--output", "model.pb", "--model", "mean"], "--output model.pb must end in .onnx, .tflite, .pt2"),
+        (["--output", "model.tflite", "--model", "mean"], "a .tflite file holds the step of a stream: add --step"),
         (["--output", "model.pt2", "--model", "mean", "missing.mp4"], "no file missing.mp4"),
         (["--output", "model.pt2", "--ckpt_path", "missing.ckpt"], "no checkpoint at missing.ckpt"),
     ],

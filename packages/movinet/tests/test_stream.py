@@ -157,12 +157,13 @@ def test_temporal_convolution_by_hand() -> None:
     layer = CausalConvNorm(2, 3)
     nn.init.normal_(layer.conv.weight)
     x = torch.randn(4, 2, 3, 3)  # one row of four frames
-    got, state = layer.eval()(x, {name: torch.zeros(1, 2, 3, 3) for name in layer.state_names})
+    got, state = layer.eval()(x, {name: torch.zeros(1, 3, 3, 2) for name in layer.state_names})
     padded = torch.cat([torch.zeros(2, 2, 3, 3), x])
     weight = layer.conv.weight.reshape(2, 3)
     expected = sum(padded[i : i + 4] * weight[:, i, None, None] for i in range(3)) / (1 + 1e-3) ** 0.5
     torch.testing.assert_close(got, nn.functional.hardswish(expected))
-    assert torch.equal(state["ago1"], x[3:]) and torch.equal(state["ago2"], x[2:3])
+    assert torch.equal(state["ago1"], x[3:].permute(0, 2, 3, 1))
+    assert torch.equal(state["ago2"], x[2:3].permute(0, 2, 3, 1))
 
 
 def test_running_means() -> None:

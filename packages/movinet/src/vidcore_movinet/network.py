@@ -184,8 +184,8 @@ class MoViNet(nn.Module):
 
         Returns:
             Tensors of B rows each, on the network's device: ``seen``, the number of frames so far; ``LAYER.agoN``, the
-            input of a layer's convolution over time N frames ago; ``LAYER.mean`` and ``head.mean``, the mean of a
-            layer's features so far. A row of zeros is a stream that begins anew.
+            input of a layer's convolution over time N frames ago, (B, H, W, C); ``LAYER.mean`` and ``head.mean``, the
+            mean of a layer's features so far. A row of zeros is a stream that begins anew.
 
         Raises:
             UserError: The network does not stream.
@@ -199,8 +199,7 @@ class MoViNet(nn.Module):
             height, width = layer.output_size((height, width))
         shapes["head.mean"] = (self.dense.in_features,)
         device = self.dense.weight.device
-        zeros = {name: torch.zeros(batch_size, *shape, device=device) for name, shape in shapes.items()}
-        return {name: _channels_last(tensor) if tensor.ndim == 4 else tensor for name, tensor in zeros.items()}
+        return {name: torch.zeros(batch_size, *shape, device=device) for name, shape in shapes.items()}
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Takes the next frames of each stream.
@@ -222,13 +221,13 @@ class MoViNet(nn.Module):
         """As :meth:`step`, with the features of all that was seen up to each frame, (B, t, P), in place of logits."""
         self._check(frames, state)
         seen, after = state["seen"], {"seen": state["seen"] + frames.shape[2]}
-        x = self.stem(_channels_last(frames.transpose(1, 2).flatten(0, 1)))
+        x = self.stem(frames.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         for name, layer in self._bottlenecks():
             inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, seen)
             x, new = checkpointed(layer, *inputs) if self.checkpointing and self.training else layer(*inputs)
             for key, value in new.items():
                 after[f"{name}.{key}"] = value
-        features = self.project(x).mean((2, 3)).unflatten(0, (len(seen), -1))
+        features = self.project(x).permute(0, 2, 3, 1).mean((1, 2)).unflatten(0, (len(seen), -1))
         means = running_means(features, state["head.mean"], seen)
         return means, {**after, "head.mean": means[:, -1]}
 
@@ -241,10 +240,6 @@ class MoViNet(nn.Module):
             raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
         if len(frames) != len(state["seen"]):
             raise UserError(f"frames of {len(frames)} streams, but the state of {len(state['seen'])}")
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _layers(

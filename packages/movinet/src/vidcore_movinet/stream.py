@@ -85,35 +85,39 @@ class CausalConvNorm(nn.Module):
         self.activation = nn.Hardswish()
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """From (B·T, C, H, W) and the frames before, ``ago1`` (B, C, H, W), ``ago2`` …, to the same T frames later."""
+        """From (B·T, C, H, W) and the frames before, ``ago1`` (B, H, W, C), ``ago2`` …, to the same T frames later."""
         frames = [state[name] for name in self.state_names]
         rows = len(frames[0])
-        if frames[0].shape[2:] != x.shape[2:]:
-            here, there = list(x.shape[2:]), list(frames[0].shape[2:])
+        if frames[0].shape[1:3] != x.shape[2:]:
+            here, there = list(x.shape[2:]), list(frames[0].shape[1:3])
             raise UserError(f"frames of another size than the state is for: {here} inside the network, not {there}")
-        if len(x) == rows:
-            frames.append(x)
+        if len(x) == rows and self.conv.kernel_size[1] == 1:
+            frames.append(x.permute(0, 2, 3, 1))
             out = self.one_frame(frames)
             frames = frames[1:]
         else:
             new = x.unflatten(0, (rows, -1)).transpose(1, 2)  # (B, C, T, H, W)
-            clip = torch.cat([*(frame.unsqueeze(2) for frame in frames), new], 2)
+            clip = torch.cat([*(frame.permute(0, 3, 1, 2).unsqueeze(2) for frame in frames), new], 2)
             out = self.convolve(clip).transpose(1, 2).flatten(0, 1)
             # Copies: views would keep the whole clip in memory.
-            frames = [frame.clone() for frame in clip[:, :, 1 - self.frames :].unbind(2)]
+            frames = [
+                frame.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+                for frame in clip[:, :, 1 - self.frames :].unbind(2)
+            ]
         return self.activation(self.bn(out)), dict(zip(self.state_names, frames, strict=True))
 
     def one_frame(self, frames: list[Tensor]) -> Tensor:
-        """The convolution over as many frames (B, C, H, W) as its kernel has, the oldest first, copying none."""
-        if self.conv.kernel_size[1] > 1:
-            return self.convolve(torch.stack(frames, 2)).squeeze(2)
-        weights = self.conv.weight.view(-1, self.frames, 1, 1).unbind(1)
-        out = frames[0] * weights[0]
+        """The convolution over as many frames (B, H, W, C) as its kernel has, the oldest first, copying none.
+
+        Channels are last, as they lie in memory, so that what converts the network to such a layout transposes nothing.
+        """
+        weights = self.conv.weight.view(-1, self.frames).unbind(1)
+        out, *rest = (frame * weight for frame, weight in zip(frames, weights, strict=True))
+        for product in rest:
+            out = out + product
         if self.conv.bias is not None:
-            out = out + self.conv.bias[:, None, None]
-        for frame, weight in zip(frames[1:], weights[1:], strict=True):
-            out = torch.addcmul(out, frame, weight)
-        return out
+            out = out + self.conv.bias
+        return out.permute(0, 3, 1, 2)  # (B, C, H, W)
 
     def convolve(self, clip: Tensor) -> Tensor:
         """From (B, C, T + kernel - 1, H, W) to (B, C, T, H / stride, W / stride), rounded up."""
@@ -181,7 +185,7 @@ class CausalSqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor, state: State, seen: Tensor) -> tuple[Tensor, State]:
         """From (B·T, C, H, W), the state's ``mean`` (B, C) and the number of frames before (B,) to the same."""
-        frames = x.mean((2, 3)).unflatten(0, (len(seen), -1))  # (B, T, C)
+        frames = x.permute(0, 2, 3, 1).mean((1, 2)).unflatten(0, (len(seen), -1))  # (B, T, C)
         means = running_means(frames, state["mean"], seen)
         context = torch.cat([means, frames], -1) if self.frame else means
         if self.position is not None:
@@ -190,7 +194,8 @@ class CausalSqueezeExcite(nn.Module):
         gate = self.expand(self.activation(self.reduce(context)))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
-        return x * gate.flatten(0, 1)[:, :, None, None], {"mean": means[:, -1]}
+        gated = x.permute(0, 2, 3, 1) * gate.flatten(0, 1)[:, None, None]
+        return gated.permute(0, 3, 1, 2), {"mean": means[:, -1]}
 
 
 class StreamBottleneck(nn.Module):
@@ -264,7 +269,7 @@ class StreamBottleneck(nn.Module):
         shapes: dict[str, tuple[int, ...]] = {"mean": (self.expand,)}
         if self.temporal is not None:
             buffered = self.output_size(size) if self.feature is not None else size
-            shapes |= dict.fromkeys(self.temporal.state_names, (self.expand, *buffered))
+            shapes |= dict.fromkeys(self.temporal.state_names, (*buffered, self.expand))
         return shapes
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:

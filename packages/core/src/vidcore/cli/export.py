@@ -10,16 +10,21 @@ from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.errors import UserError
 from vidcore.files import expand_paths
 
-ENDINGS = {".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
-"""Of the formats, and the packages that each needs."""
+ENDINGS = {
+    ".onnx": ("export", ("onnx", "onnxscript", "onnxruntime")),
+    ".tflite": ("litert", ("litert_torch", "ai_edge_litert")),
+    ".pt2": ("", ()),
+}
+"""Of the formats: the extra, and the packages of it, that each needs."""
 
 
 def main(command: str, argv: list[str]) -> None:
     """Writes the file and says how far it is from eager."""
     parser = ModelParser(
         command,
-        "Write a model as ONNX (.onnx) or torch.export (.pt2). The graph takes uint8 RGB frames (B, 3, T, H, W), "
-        "normalises them and returns logits; it is checked against eager on real clips and on noise.",
+        "Write a model as ONNX (.onnx) or torch.export (.pt2), the step of a stream also for LiteRT (.tflite). "
+        "The graph takes uint8 RGB frames (B, 3, T, H, W), normalises them and returns logits; it is checked against "
+        "eager on real clips and on noise.",
     )
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="clips to check on; none: a video is made")
     parser.add_argument(
@@ -28,14 +33,17 @@ def main(command: str, argv: list[str]) -> None:
     parser.add_argument(
         "--int8", action="store_true", help="quantise the step to the values that arise from the VIDEOs; .onnx only"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="model.onnx or model.pt2")
+    parser.add_argument("--output", required=True, metavar="FILE", help="model.onnx, model.pt2 or step.tflite")
     arguments = parser.parse(argv)
     ending = Path(arguments.output).suffix
     if ending not in ENDINGS:
-        raise UsageError(f"--output {arguments.output} must end in {' or '.join(ENDINGS)}")
-    missing = [name for name in ENDINGS[ending] if importlib.util.find_spec(name) is None]
+        raise UsageError(f"--output {arguments.output} must end in {', '.join(ENDINGS)}")
+    if ending == ".tflite" and not arguments.step:
+        raise UsageError("a .tflite file holds the step of a stream: add --step")
+    extra, packages = ENDINGS[ending]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f'writing ONNX needs {", ".join(missing)}: pip install "vidcore[export]"')
+        raise UserError(f'writing {ending} needs {", ".join(missing)}: pip install "vidcore[{extra}]"')
     if arguments.int8 and not (arguments.step and arguments.videos and ending == ".onnx"):
         raise UsageError("--int8 needs --step, an --output .onnx, and VIDEOs of the kind that the model will see")
     paths = expand_paths(arguments.videos)

@@ -85,10 +85,10 @@ def _parse(parser: ModelParser, argv: list[str]) -> argparse.Namespace:
 
 
 def _model(arguments: argparse.Namespace) -> Stepping:
-    from vidcore.tools.step import Step, StepEngine
+    from vidcore.tools.step import Step, open_engine
 
     return (
-        StepEngine(arguments.engine) if arguments.engine else Step(load_model(arguments, trained=True).for_inference())
+        open_engine(arguments.engine) if arguments.engine else Step(load_model(arguments, trained=True).for_inference())
     )
 
 

@@ -1,4 +1,4 @@
-"""One step of a model that streams, as ONNX or torch.export, and what runs the ONNX file."""
+"""One step of a model that streams as ONNX, LiteRT or torch.export, and what runs it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.batch import Batch
-from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.streaming import State, Streaming
-from vidcore.task import Task
 from vidcore.tools.clips import given_or_made, read_batch
+from vidcore.tools.engine import Engine, whole_state
 from vidcore.tools.export import Difference, Exported, brief, check, metadata, noise, save_onnx
 
 STEPS = 50
@@ -61,7 +60,7 @@ def export_step(
 
     Args:
         module: A model that streams; it is moved to the CPU and put into eval mode.
-        path: ``….onnx``, or ``….pt2`` for torch.export.
+        path: ``….onnx``, ``….tflite`` for LiteRT, or ``….pt2`` for torch.export.
         videos: Files whose frames it is checked on; none: a small video is made.
         int8: Quantise it (:mod:`vidcore.tools.int8`) to the values that the videos give rise to; then the differences
             are those of the quantised step, and only reported.
@@ -88,16 +87,22 @@ def export_step(
         facts["state"] = json.dumps({name: list(tensor.shape) for name, tensor in state.items()})
         try:
             with brief(module):
-                program = torch.export.export(graph, (clips[:, :, :1], state), strict=False)
-                program.example_inputs = None  # or the frames would be in the file
-                if path.suffix == ".onnx":
-                    outputs = ["logits", *(f"new.{name}" for name in graph.names)]
-                    inputs = ["frames", *(f"old.{name}" for name in state)]
-                    save_onnx(program, part, facts, inputs, outputs)
+                if path.suffix == ".tflite":
+                    from vidcore.tools.litert import save_litert
+
+                    save_litert(graph, clips[:, :, :1], state, graph.names, part, facts)
                 else:
-                    torch.export.save(program, part, extra_files=facts)
+                    program = torch.export.export(graph, (clips[:, :, :1], state), strict=False)
+                    program.example_inputs = None  # or the frames would be in the file
+                    if path.suffix == ".onnx":
+                        outputs = ["logits", *(f"new.{name}" for name in graph.names)]
+                        inputs = ["frames", *(f"old.{name}" for name in state)]
+                        save_onnx(program, part, facts, inputs, outputs)
+                    else:
+                        torch.export.save(program, part, extra_files=facts)
             inputs_of_check = {described: clips, "random noise": noise({"rgb": clips})["rgb"]}
-            engine = StepEngine(part) if path.suffix == ".onnx" else _Loaded(torch.export.load(part).module(), carried)
+            engine: Engine | _Loaded
+            engine = _Loaded(torch.export.load(part).module(), carried) if path.suffix == ".pt2" else open_engine(part)
             differences = [_difference(name, model, engine, clip) for name, clip in inputs_of_check.items()]
             check(path, differences)
             if int8:
@@ -111,7 +116,7 @@ def export_step(
     return Exported(path, False, differences)
 
 
-class StepEngine:
+class StepEngine(Engine):
     """What :func:`export_step` wrote as ONNX, run by ONNX Runtime; a :class:`~vidcore.streaming.Streaming` of one row.
 
     Args:
@@ -133,43 +138,30 @@ class StepEngine:
         options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            facts = self._session.get_modelmeta().custom_metadata_map
-            self._shapes: dict[str, list[int]] = json.loads(facts["state"])
-            self._carried: dict[str, str] = json.loads(facts["carried"])
+            super().__init__(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # ONNX Runtime's own kinds, or no such metadata
             raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
-        self.clip_spec = ClipSpec(**json.loads(facts["clip"]))
-        self.task = Task(json.loads(facts["kind"]), tuple(json.loads(facts["classes"])))
         self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
-        """Zeros, for the one stream and the size that the file is for.
-
-        Raises:
-            UserError: Another number of streams or size.
-        """
-        if batch_size != 1 or size != (self.clip_spec.size, self.clip_spec.size):
-            raise UserError(f"the engine is for 1 stream of {self.clip_spec.size}², not {batch_size} of {size}")
-        return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
 
     @staticmethod
     def feed(frames: Tensor, state: State) -> dict[str, Any]:
         """The graph's inputs by name."""
         return {"frames": frames.numpy(), **{f"old.{name}": tensor.numpy() for name, tensor in state.items()}}
 
-    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state.
-
-        Raises:
-            UserError: Frames of another shape.
-        """
-        size = self.clip_spec.size
-        if tuple(frames.shape) != (1, 3, 1, size, size):
-            raise UserError(f"the engine takes frames (1, 3, 1, {size}, {size}), not {tuple(frames.shape)}")
+    def run(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The logits and what is computed of the new state."""
         values = self._session.run(self._outputs, self.feed(frames, state))
         logits, *new = (torch.from_numpy(np.asarray(value)) for value in values)
-        computed = dict(zip((name.removeprefix("new.") for name in self._outputs[1:]), new, strict=True))
-        return logits, _all(state, computed, self._carried)
+        return logits, dict(zip((name.removeprefix("new.") for name in self._outputs[1:]), new, strict=True))
+
+
+def open_engine(path: str | os.PathLike[str], threads: int = 0) -> Engine:
+    """Loads what :func:`export_step` wrote as ``.onnx`` or ``.tflite``, see :class:`StepEngine` for the arguments."""
+    if Path(path).suffix == ".tflite":
+        from vidcore.tools.litert import LiteRTEngine
+
+        return LiteRTEngine(path, threads)
+    return StepEngine(path, threads)
 
 
 class _Computed(nn.Module):
@@ -192,14 +184,10 @@ class _Loaded:
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         logits, computed = self.run(frames, state)
-        return logits, _all(state, computed, self.carried)
+        return logits, whole_state(state, computed, self.carried)
 
 
-def _all(state: State, computed: State, carried: dict[str, str]) -> State:
-    return {name: computed[name] if name in computed else state[carried[name]] for name in state}
-
-
-def _difference(described: str, model: Step, engine: StepEngine | _Loaded, clip: Tensor) -> Difference:
+def _difference(described: str, model: Step, engine: Engine | _Loaded, clip: Tensor) -> Difference:
     """Over :data:`STEPS` frames of a clip (1, 3, T, H, W), which begins again where it ends."""
     ours = theirs = model.init_state(1, (clip.shape[3], clip.shape[4]))
     absolute = largest = 0.0
