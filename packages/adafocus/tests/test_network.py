@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidcore.errors import UserError
 from vidcore.flops import count_macs, executed_macs
-from vidcore.streaming import Streaming, stream
+from vidcore.streaming import stream
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import VARIANTS, AdaFocusNet
 from vidcore_adafocus.exits import confidence, exit_steps
@@ -19,23 +19,25 @@ SMALL: dict[str, Any] = {"frames": 4, "size": 64, "focus": "mobilenet_v2", "poli
 
 
 def small(variant: str, **options: Any) -> AdaFocusNet:
-    """A net whose policy and classifier say something: with plain weights all answers are nearly the same."""
+    """A net with statistics that fit its weights, else all clips would look alike to it.
+
+    In float64: what is not trained magnifies differences of rounding.
+    """
     torch.manual_seed(0)
-    net = AdaFocusNet(variant, 3, **{**SMALL, "glance": "mobilenet_v2", **options})
-    for name, parameter in net.named_parameters():
-        if name.startswith(("policy", "head")) and parameter.dim() > 1:
-            nn.init.normal_(parameter, std=(6 / parameter.shape[-1]) ** 0.5)
-    net.train()
-    with torch.no_grad():  # statistics that fit the weights
-        for module in net.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = 1.0
-        net(clips(8, net.frames))
+    net = AdaFocusNet(variant, 3, **{**SMALL, "glance": "mobilenet_v2", **options}).train().double()
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net(clips(16, net.frames))
+        for name, parameter in net.named_parameters():
+            if name.startswith(("head", "policy.actor")) and parameter.dim() > 1:
+                parameter.mul_(3)
     return net.eval()
 
 
 def clips(rows: int, frames: int = 4, size: int = 64) -> Tensor:
-    return torch.randn(rows, 3, frames, size, size, generator=torch.Generator().manual_seed(1))
+    return torch.randn(rows, 3, frames, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 # What the papers print, in GMACs a video.
@@ -90,10 +92,9 @@ def test_answers_have_their_form(variant: str) -> None:
     windows = output.trace["windows"]
     assert windows.shape == (2, 4, 4)
     assert (windows[..., :2] >= 0).all() and (windows[..., 2:] <= 64).all()
-    assert torch.equal(windows[..., 2:] - windows[..., :2], torch.full((2, 4, 2), float(net.patch)))
+    torch.testing.assert_close(windows[..., 2:] - windows[..., :2], torch.full((2, 4, 2), float(net.patch)).double())
     if net.variant.shift:
         assert output.step_logits is None and len(windows.unique(dim=1)[0]) == 1  # one window a clip
-        assert not isinstance(net, Streaming) or not net.streams
     else:
         assert output.step_logits.shape == (2, 4, 3)
         assert torch.equal(output.step_logits[:, -1], output.logits)
