@@ -179,7 +179,7 @@ def test_exits_need_thresholds() -> None:
         net(clips(1))
     net = small("v2_tsm")
     net.exit_by = "margin"
-    with pytest.raises(UserError, match="temporal shift .* no early exit"):
+    with pytest.raises(UserError, match=r"temporal shift .* no early exit"):
         net(clips(1))
 
 

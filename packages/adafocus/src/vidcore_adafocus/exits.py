@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, get_args
 
 import torch
@@ -40,7 +41,7 @@ def middle_first(frames: int) -> list[int]:
     order = list(dict.fromkeys([frames // 2, 0, frames - 1]))
     while len(order) < frames:
         known = sorted(order)
-        order += [(a + b) // 2 for a, b in zip(known, known[1:], strict=False) if b - a > 1]
+        order += [(a + b) // 2 for a, b in itertools.pairwise(known) if b - a > 1]
     return order
 
 

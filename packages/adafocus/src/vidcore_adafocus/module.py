@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from vidcore_adafocus.network import AdaFocusNet, Order
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
 from vidcore_adafocus.variants import check_patch, find_variant
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,10 @@ class AdaFocusModule(VideoModule):
         **kwargs: Any,
     ) -> None:
         spec = find_variant(variant)
-        super().__init__(task, ClipSpec(segments=spec.frames, frames=1, size=224, short_side=256, **IMAGENET), **kwargs)
+        wanted = ClipSpec(
+            segments=spec.frames, frames=1, size=224, short_side=256, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        )
+        super().__init__(task, wanted, **kwargs)
         clip = self.clip_spec
         if patch is not None:
             check_patch(patch, (clip.size, clip.size))
@@ -149,6 +153,7 @@ class AdaFocusModule(VideoModule):
             order,
         )
         self.net.exit_by = exit_by
+        self._fresh = True
         self.pretrained, self.lengths = pretrained, Stages.of(stages)
         self.reinforce, self.rates = Reinforce.of(reinforce), Rates.of(rates)
         self.aux = nn.ModuleDict()
@@ -170,26 +175,35 @@ class AdaFocusModule(VideoModule):
     # Training.
 
     def setup(self, stage: str) -> None:
+        """Sees all frames in training: thresholds are found when it is over."""
+        super().setup(stage)
+        if stage == "fit":
+            self.net.exit_by = None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes that there is something to go on with."""
+        super().on_load_checkpoint(checkpoint)
+        self._fresh = False
+
+    def on_fit_start(self) -> None:
         """Loads the backbones' weights at the start of a training, and refuses a stage without those before it.
 
         Raises:
             UserError: See there, or weights that cannot be had.
         """
-        if stage == "fit":
-            self.net.exit_by = None  # thresholds are found when training is over
-            fresh = self.trainer.ckpt_path is None
-            self._check_stages(fresh and self.weights is None)
-            if self.pretrained and fresh:
+        if self._fresh and self.weights is None:
+            self._check_stages()
+            if self.pretrained:
                 for name, part in ((self.net.glance_name, self.net.glance), (self.net.focus_name, self.net.focus)):
                     part.backbone.load_state_dict(_unshifted(build_backbone(name, pretrained=True), part.backbone))
-        super().setup(stage)
+        super().on_fit_start()
 
-    def _check_stages(self, from_scratch: bool) -> None:
+    def _check_stages(self) -> None:
         lengths, names = asdict(self.lengths), ("backbones", "windows", "policy", "finetuning")
-        if self.net.variant.version == 2 or not from_scratch:
+        if self.net.variant.version == 2:
             return
         have = {"backbones"} if self.pretrained else set()
-        for before, name in zip(names, names[1:], strict=False):
+        for before, name in itertools.pairwise(names):
             have |= {before} if lengths[before] else set()
             if lengths[name] and before not in have:
                 raise UserError(

@@ -102,7 +102,7 @@ class AdaFocusNet(nn.Module):
         self.policy = self._policy(spec, places, policy_width or spec.policy_width)
         width = self.glance.num_features + self.focus.num_features
         head_width, dropout = head_width or spec.head_width, spec.dropout if dropout is None else dropout
-        self.head: nn.Module
+        self.head: Any  # of three kinds
         if spec.shift:
             self.head = AverageHead(self.glance.num_features, self.focus.num_features, num_classes, dropout)
         elif spec.version == 1:

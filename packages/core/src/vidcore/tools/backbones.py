@@ -27,6 +27,8 @@ class Backbone(nn.Sequential):
         num_features: C.
     """
 
+    num_features: int
+
     def __init__(self, layers: Mapping[str, nn.Module], num_features: int) -> None:
         super().__init__()
         for name, layer in layers.items():
