@@ -51,6 +51,27 @@ def test_confidence_grows_with_certainty(criterion: Criterion) -> None:
     assert found.tolist() == sorted(found.tolist()) and len(found.unique()) == 4
 
 
+def test_confidence_is_in_the_order_of_its_criterion() -> None:
+    logits = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)) * 2
+    shares = logits.double().softmax(-1)
+    best = shares.topk(2).values
+    wanted = {
+        "max_softmax": best[:, 0],
+        "margin": best[:, 0] - best[:, 1],
+        "entropy": -torch.special.entr(shares).sum(-1),
+    }
+    for criterion in get_args(Criterion):
+        assert torch.equal(confidence(logits, criterion).argsort(), wanted[criterion].argsort()), criterion
+
+
+def test_confident_videos_are_told_apart() -> None:
+    logits = torch.tensor([[30.0, 0, 0], [40, 0, 0]])
+    assert (logits.softmax(-1).amax(-1) == 1).all()
+    for criterion in get_args(Criterion):
+        first, second = confidence(logits, criterion).tolist()
+        assert first < second
+
+
 def test_unknown_criterion() -> None:
     with pytest.raises(UserError, match="'loudest' is not one of max_softmax, margin, entropy"):
         confidence(torch.zeros(1, 3), "loudest")  # type: ignore[arg-type]

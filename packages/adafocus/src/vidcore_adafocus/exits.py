@@ -18,21 +18,20 @@ def confidence(logits: Tensor, criterion: Criterion) -> Tensor:
 
     Args:
         logits: Before softmax.
-        criterion: The largest probability, the distance from it to the second, or the negative entropy.
+        criterion: By the largest probability, by its distance to the second, or by the entropy. Of the first two it is
+            the negative logarithm of what is missing to 1, since many videos are too near to 1 to be told apart there.
 
     Raises:
         UserError: An unknown criterion.
     """
-    shares = logits.float().softmax(-1)
+    shares = logits.float().log_softmax(-1).sort(descending=True).values
+    rest = shares[..., 1:].logsumexp(-1)
     if criterion == "max_softmax":
-        return shares.amax(-1)
+        return -rest
     if criterion == "margin":
-        if shares.shape[-1] < 2:
-            return shares[..., 0]
-        best = shares.topk(2).values
-        return best[..., 0] - best[..., 1]
+        return -torch.cat([rest[..., None], shares[..., 1:2]], -1).logsumexp(-1)  # 1 - (first - second)
     if criterion == "entropy":
-        return torch.special.entr(shares).sum(-1).neg()
+        return (shares.exp() * shares).sum(-1)
     raise UserError(f"exit criterion {criterion!r} is not one of {', '.join(get_args(Criterion))}")
 
 
@@ -55,6 +54,18 @@ def mean_cost(scores: Tensor, thresholds: Tensor, costs: Tensor) -> float:
     return float(costs[exit_steps(scores, thresholds)].mean())
 
 
+def check_budget(costs: Tensor, budget: float) -> None:
+    """Refuses a budget below the cost of the first step.
+
+    Raises:
+        UserError: Names both.
+    """
+    if budget < float(costs[0]):
+        raise UserError(
+            f"a budget of {budget / 1e9:.3g} GMACs a video is below the {float(costs[0]) / 1e9:.3g} of the first frame"
+        )
+
+
 def thresholds_for(scores: Tensor, costs: Tensor, budget: float) -> Tensor:
     """Thresholds with which held-out videos cost ``budget`` on average.
 
@@ -72,10 +83,7 @@ def thresholds_for(scores: Tensor, costs: Tensor, budget: float) -> Tensor:
     Raises:
         UserError: A budget below the cost of the first step.
     """
-    if budget < float(costs[0]):
-        raise UserError(
-            f"a budget of {budget / 1e9:.3g} GMACs a video is below the {float(costs[0]) / 1e9:.3g} of the first frame"
-        )
+    check_budget(costs, budget)
     low, high = -40.0, 40.0  # of log q: all leave after the first step; all stay to the last
     if budget >= float(costs[-1]):
         return _thresholds(scores, high)

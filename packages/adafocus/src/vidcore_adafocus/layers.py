@@ -299,8 +299,8 @@ class ClipPolicy(Policy):
         return torch.sigmoid(self.actor(features))
 
 
-# Classifiers. But for the last, they take features (B, T, F), what they remember (B, W), and how many frames were before,
-# of all rows or of each (B,), and give logits (B, T, K) and what they remember then.
+# Classifiers. But for the last, they take features (B, T, F), what they remember (B, W), and how many frames were
+# before, of all rows or of each (B,), and give logits (B, T, K) and what they remember then.
 
 
 class RecurrentHead(nn.Module):

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.flops import count_macs
 from vidcore.module import VideoModule
 from vidcore.optim import Optim, Stage
 from vidcore.task import Task
@@ -25,7 +26,7 @@ from vidcore_adafocus.exits import Criterion
 from vidcore_adafocus.layers import LearntPolicy, RecurrentHead
 from vidcore_adafocus.network import AdaFocusNet, Order
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
-from vidcore_adafocus.variants import check_patch, find_variant
+from vidcore_adafocus.variants import PUBLISHED, Published, check_patch, find_variant
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -154,13 +155,14 @@ class AdaFocusModule(VideoModule):
         )
         self.net.exit_by = exit_by
         self._fresh = True
+        self.variant = variant
         self.pretrained, self.lengths = pretrained, Stages.of(stages)
         self.reinforce, self.rates = Reinforce.of(reinforce), Rates.of(rates)
         self.aux = nn.ModuleDict()
         """Classifiers of single frames, for training only."""
         if not (spec.shift and spec.version == 1):
-            parts = {"glance": self.net.glance, "focus": self.net.focus}
-            self.aux.update({name: nn.Linear(part.num_features, self.task.num_classes) for name, part in parts.items()})
+            features = {"glance": self.net.glance.num_features, "focus": self.net.focus.num_features}
+            self.aux.update({name: nn.Linear(width, self.task.num_classes) for name, width in features.items()})
         if self.net.streams:  # here, not as methods: others must not look as if they streamed
             self.init_state, self.step = self.net.init_state, self.net.step
 
@@ -171,6 +173,32 @@ class AdaFocusModule(VideoModule):
     def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
         """Glance network, policy, focus network and classifier; by frame, or with temporal shift by clip."""
         return self.net.components()
+
+    def runs(self) -> dict[str, int]:
+        """Each part once a frame, or with temporal shift once a clip."""
+        return self.net.runs()
+
+    def published(self) -> dict[str, float]:
+        """The authors' figures, where this is their network on their clip."""
+        spec, net = self.net.variant, self.net
+        if (net.glance_name, net.focus_name, net.frames, net.size) != (spec.glance, spec.focus, spec.frames, 224):
+            return {}
+        return next((_figures(found, spec.shift) for found in PUBLISHED[self.variant] if found.patch == net.patch), {})
+
+    def family(self) -> list[dict[str, Any]]:
+        """The authors' windows for this variant, with what they cost here."""
+        size, costs, runs = self.net.size, self.costs(), self.runs()
+        rest = sum(runs[name] * cost for name, cost in costs.items() if name != "focus")
+        rows = []
+        for found in PUBLISHED[self.variant]:
+            if found.patch > size:
+                continue
+            windows = self.net.exit_thresholds.new_zeros(self.net.frames, 3, found.patch, found.patch)
+            gmacs = (rest + count_macs(self.net.focus, (windows,)).total) / 1e9
+            figures = _figures(found, self.net.variant.shift)
+            row = {"variant": self.variant, "patch": found.patch, "gmacs": gmacs, "published_gmacs": figures["gmacs"]}
+            rows.append({**row, **{name: figures.get(name) for name in ("top1" if self.net.variant.shift else "map",)}})
+        return rows
 
     # Training.
 
@@ -413,6 +441,11 @@ class AdaFocusModule(VideoModule):
         glances = maps.mean((3, 4))
         instead = net.head.instead(torch.cat([glances, focuses], 2), torch.cat([glances, others], 2))
         return found - confidence(instead)
+
+
+def _figures(found: Published, shift: bool) -> dict[str, float]:
+    score = {} if found.score is None else {"top1" if shift else "map": found.score}
+    return {"gmacs": found.gflops, **score}
 
 
 def _unshifted(source: nn.Module, target: nn.Module) -> dict[str, Tensor]:

@@ -62,6 +62,46 @@ VARIANTS = {
 """By name; ``v2_rn`` glances with a ResNet-50 at 96 × 96 pixels."""
 
 
+@dataclass(frozen=True)
+class Published:
+    """What the authors report of a variant.
+
+    Args:
+        patch: P.
+        gflops: "GFLOPs" a video, which are multiply-accumulates.
+        score: In %: mAP on ActivityNet-v1.3; with temporal shift top-1 accuracy on Something-Something V2.
+    """
+
+    patch: int
+    gflops: float
+    score: float | None
+
+
+PUBLISHED = {
+    "v1": (
+        Published(96, 17.2, 71.9),
+        Published(128, 26.6, 75.0),
+        Published(160, 38.6, 76.0),
+        Published(192, 53.3, 76.7),
+    ),
+    "v1_tsm": (
+        Published(128, 18.5, None),
+        Published(144, 23.5, 59.7),
+        Published(160, 27.5, 60.2),
+        Published(176, 33.7, 60.7),
+    ),
+    "v2": (Published(96, 17.6, 77.4), Published(128, 27.0, 79.0), Published(160, 39.0, 79.9)),
+    "v2_rn": (Published(96, 24.8, 77.5), Published(128, 34.1, 78.9), Published(160, 46.1, 80.2)),
+    "v2_tsm": (
+        Published(128, 18.5, 59.6),
+        Published(144, 23.5, 60.5),
+        Published(160, 27.5, 60.8),
+        Published(176, 33.7, 61.3),
+    ),
+}
+"""By variant."""
+
+
 def find_variant(name: str) -> Variant:
     """The variant of that name.
 
