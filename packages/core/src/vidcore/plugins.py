@@ -28,6 +28,7 @@ KNOWN = {
         "resnet_rs": "vidcore-resnet-rs",
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
+    "vidcore.commands": {"exits": "vidcore-adafocus"},
     "vidcore.data": {
         "csv": "vidcore-datasets",
         "folder": "vidcore-datasets",
@@ -116,7 +117,7 @@ def _scan(selected: str | None) -> dict[str, dict[str, list[Plugin]]]:
 def claims(group: str) -> dict[str, list[Plugin]]:
     """By name, every installed plugin that claims it: more than one is a conflict. Imports nothing.
 
-    ``VID_PLUGINS`` selects distributions beside the core: ``VID_PLUGINS=vidcore-movinet,my-plugin``; empty selects none.
+    ``VID_PLUGINS`` selects distributions: ``VID_PLUGINS=vidcore-movinet,my-plugin``; empty selects none but the core.
     """
     return _scan(os.environ.get("VID_PLUGINS"))[group]
 
