@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -55,6 +61,8 @@ def fit(module: AdaFocusModule, folder: Path, batches: int = 1, **arguments: Any
         }
     )
     copies: Any = [copy.deepcopy(BATCH) for _ in range(batches)]
+    for number, batch in enumerate(copies):  # each another
+        batch["inputs"]["rgb"] = batch["inputs"]["rgb"].roll(number, -1)
     trainer.fit(module, DataLoader(copies, batch_size=None), ckpt_path=arguments.get("ckpt_path"), weights_only=True)
     return trainer
 
@@ -183,6 +191,40 @@ def test_a_later_stage_starts_from_a_checkpoint_of_an_earlier_one(tmp_path: Path
 def test_a_stage_without_its_predecessor(stages: Stages, says: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=says):
         fit(small(stages=stages), tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_windows_to_compare_with_need_no_stage_of_the_policy(variant: str, tmp_path: Path) -> None:
+    moved, module = Moved(), small(variant, windows="centre")
+    fit(module, tmp_path, callbacks=[moved])
+    assert list(moved.some) == (["backbones", "windows", "finetuning"] if variant == "v1" else [""])
+
+
+class SaveRank(Callback):
+    """Writes the policy of each process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        torch.save(pl_module.net.policy.state_dict(), self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to fork")
+def test_processes_learn_one_policy(tmp_path: Path) -> None:
+    ddp = DDPStrategy(
+        start_method="fork",
+        process_group_backend="gloo",
+        cluster_environment=LightningEnvironment(),
+        timeout=timedelta(seconds=60),
+    )
+    module = small(stages=Stages(1, 1, 2, 0), reinforce=Reinforce(epochs=2))
+    before = copy.deepcopy(module.net.policy.state_dict())
+    with mock.patch.dict(os.environ):
+        fit(module, tmp_path, batches=2, callbacks=[SaveRank(tmp_path)], strategy=ddp, devices=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["actor.weight"], before["actor.weight"])
 
 
 @pytest.mark.parametrize("reward", ["random", "previous", "raw"])

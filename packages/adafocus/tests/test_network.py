@@ -29,7 +29,7 @@ def small(variant: str, **options: Any) -> AdaFocusNet:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
     with torch.no_grad():
-        net(clips(16, net.frames))
+        net(clips(6, net.frames))
         for name, parameter in net.named_parameters():
             if name.startswith(("head", "policy.actor")) and parameter.dim() > 1:
                 parameter.mul_(3)
@@ -195,6 +195,21 @@ def test_frames_in_another_order_are_the_same_frames() -> None:
         net.init_state(1, (64, 64))
 
 
+@pytest.mark.parametrize("variant", ["v1", "v2", "v1_tsm"])
+@torch.no_grad()
+def test_windows_to_compare_with_cost_no_policy(variant: str) -> None:
+    video = clips(4)
+    for kind in ("centre", "random", "gaussian"):
+        net = small(variant, windows=kind)
+        places = net(video).trace["windows"]
+        assert places.min() >= 0 and places.max() <= 64
+        assert (len(places.flatten(0, 1).unique(dim=0)) == 1) == (kind == "centre")
+        assert executed_macs(lambda net=net: net(video)) == 4 * net.macs_per_video()
+        assert count_macs(*net.components()["policy"]).total == 0
+        if kind == "centre":
+            assert places[0, 0].tolist() == [16, 16, 48, 48]
+
+
 def test_clips_that_do_not_fit() -> None:
     net = small("v2")
     with pytest.raises(UserError, match="window of 32 × 32 pixels does not fit a frame of 24 × 64"):
@@ -213,6 +228,7 @@ def test_clips_that_do_not_fit() -> None:
         ({"patch": 0}, "patch 0"),
         ({"variant": "v1", "places": 48}, "a grid of 48 places does not fit: it has 25, 36, 49, 64"),
         ({"variant": "v1_tsm", "glance_frames": 5}, "glance_frames 5 are not among the clip's 4 frames"),
+        ({"windows": "left"}, "windows 'left' is not one of learnt, centre"),
         ({"focus": "resnet_50"}, "did you mean resnet50"),
     ],
 )

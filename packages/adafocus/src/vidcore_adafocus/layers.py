@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,13 @@ def windows_of(images: Tensor, corner: Tensor, patch: int) -> Tensor:
     cut = images[numbers[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     cut = torch.lerp(cut[:, :, :-1], cut[:, :, 1:], share[:, 0])
     return torch.lerp(cut[..., :-1], cut[..., 1:], share[:, 1])
+
+
+Windows = Literal["learnt", "centre", "random", "gaussian"]
+"""Who places windows: a policy that is learnt, or one that looks at nothing."""
+
+GAUSSIAN_STD = 0.25
+"""Of V1's actions with temporal shift, as a share of the room that a window has."""
 
 
 # Policies. All take maps (B, T, C, h, w) and what they remember (B, H), and give positions (B, T, 2) in [0, 1].
@@ -205,7 +213,7 @@ class GaussianPolicy(LearntPolicy):
         frames: int,
         channels: int = 64,
         width: int = 1024,
-        std: float = 0.25,
+        std: float = GAUSSIAN_STD,
     ) -> None:
         super().__init__()
         self.width, self.std = 0, std
@@ -297,6 +305,29 @@ class ClipPolicy(Policy):
     def place(self, features: Tensor) -> Tensor:
         """Where the last layer says."""
         return torch.sigmoid(self.actor(features))
+
+
+class FixedPolicy(Policy):
+    """What a learnt policy is compared with: it looks at nothing.
+
+    Args:
+        kind: ``centre``, or drawn anew in each pass: ``random``, uniformly, or ``gaussian``, around the centre.
+        per_clip: One place for all frames of a clip.
+    """
+
+    def __init__(self, kind: Windows, per_clip: bool) -> None:
+        super().__init__()
+        self.width, self.kind, self.per_clip = 0, kind, per_clip
+
+    def forward(self, maps: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`Policy`."""
+        shape = (len(maps), 1 if self.per_clip else maps.shape[1], 2)
+        if self.kind == "random":
+            return torch.rand(shape, device=maps.device), hidden
+        centre = torch.full(shape, 0.5, device=maps.device)
+        if self.kind == "gaussian":
+            centre = (centre + GAUSSIAN_STD * torch.randn_like(centre)).clamp(0, 1)
+        return centre, hidden
 
 
 # Classifiers. But for the last, they take features (B, T, F), what they remember (B, W), and how many frames were

@@ -23,7 +23,7 @@ from vidcore.optim import Optim, Stage
 from vidcore.task import Task
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus.exits import Criterion
-from vidcore_adafocus.layers import LearntPolicy, RecurrentHead
+from vidcore_adafocus.layers import LearntPolicy, RecurrentHead, Windows
 from vidcore_adafocus.network import AdaFocusNet, Order
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
 from vidcore_adafocus.variants import PUBLISHED, Published, check_patch, find_variant
@@ -96,6 +96,7 @@ class AdaFocusModule(VideoModule):
         policy_width: Of the policy's hidden layers.
         head_width: Of the classifier's hidden layer.
         dropout: Before the classifier.
+        windows: ``learnt``, or for comparison ``centre``, ``random`` or ``gaussian``.
         order: ``time`` or ``middle_first``.
         pretrained: Training begins with backbones that were trained on ImageNet, by torchvision.
         stages: Of V1's training.
@@ -121,6 +122,7 @@ class AdaFocusModule(VideoModule):
         policy_width: int | None = None,
         head_width: int | None = None,
         dropout: float | None = None,
+        windows: Windows = "learnt",
         order: Order = "time",
         pretrained: bool = False,
         stages: Stages = Stages(),
@@ -151,6 +153,7 @@ class AdaFocusModule(VideoModule):
             policy_width,
             head_width,
             dropout,
+            windows,
             order,
         )
         self.net.exit_by = exit_by
@@ -227,7 +230,8 @@ class AdaFocusModule(VideoModule):
         super().on_fit_start()
 
     def _check_stages(self) -> None:
-        lengths, names = asdict(self.lengths), ("backbones", "windows", "policy", "finetuning")
+        lengths, learnt = asdict(self.lengths), isinstance(self.net.policy, LearntPolicy)
+        names = ("backbones", "windows", *(("policy",) if learnt else ()), "finetuning")
         if self.net.variant.version == 2:
             return
         have = {"backbones"} if self.pretrained else set()
@@ -260,7 +264,8 @@ class AdaFocusModule(VideoModule):
             Stage("policy", lengths.policy, adam, ("net.policy.*",)),
             Stage("finetuning", lengths.finetuning, replace(optim, lr=lengths.finetuning_lr), last),
         )
-        return [stage for stage in found if stage.epochs]
+        learnt = isinstance(self.net.policy, LearntPolicy)
+        return [stage for stage in found if stage.epochs and (learnt or stage.name != "policy")]
 
     @property
     def training_stage(self) -> str:

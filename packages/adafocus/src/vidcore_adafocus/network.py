@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from vidcore_adafocus.exits import Criterion, confidence, middle_first
 from vidcore_adafocus.layers import (
     AverageHead,
     ClipPolicy,
+    FixedPolicy,
     Focus,
     GaussianPolicy,
     Glance,
@@ -25,6 +26,7 @@ from vidcore_adafocus.layers import (
     Policy,
     RecurrentHead,
     SigmoidPolicy,
+    Windows,
     corners,
     windows_of,
 )
@@ -55,6 +57,7 @@ class AdaFocusNet(nn.Module):
         policy_width: Of the policy's hidden layers; by default the variant's own.
         head_width: Of the classifier's hidden layer.
         dropout: Before the classifier.
+        windows: ``learnt``, or without a policy, to compare with, ``centre``, ``random`` or ``gaussian``.
         order: In which the frames are looked at: as they come, or the middle first, then both ends, then the middles
             between. Only the first can be streamed; the second suits early exits.
 
@@ -80,6 +83,7 @@ class AdaFocusNet(nn.Module):
         policy_width: int | None = None,
         head_width: int | None = None,
         dropout: float | None = None,
+        windows: Windows = "learnt",
         order: Order = "time",
     ) -> None:
         super().__init__()
@@ -99,7 +103,7 @@ class AdaFocusNet(nn.Module):
         self.glance = Glance(build_backbone(self.glance_name, frames=shifts[0]), glance_size)
         self.focus = Focus(build_backbone(self.focus_name, frames=shifts[1]))
         self.map_size = self.glance.backbone.map_size(glance_size or size, max(1, shifts[0]))
-        self.policy = self._policy(spec, places, policy_width or spec.policy_width)
+        self.policy = self._policy(spec, windows, places, policy_width or spec.policy_width)
         width = self.glance.num_features + self.focus.num_features
         head_width, dropout = head_width or spec.head_width, spec.dropout if dropout is None else dropout
         self.head: Any  # of three kinds
@@ -114,7 +118,11 @@ class AdaFocusNet(nn.Module):
         """How confidence is measured where evaluation stops early; None: it sees all frames."""
         self.register_buffer("exit_thresholds", torch.full((self.frames,), torch.inf))
 
-    def _policy(self, spec: Variant, places: int, width: int) -> Policy:
+    def _policy(self, spec: Variant, windows: Windows, places: int, width: int) -> Policy:
+        if windows not in get_args(Windows):
+            raise UserError(f"windows {windows!r} is not one of {', '.join(get_args(Windows))}")
+        if windows != "learnt":
+            return FixedPolicy(windows, spec.shift)
         sizes = (self.glance.num_features, self.map_size)
         if spec.shift:
             kind = GaussianPolicy if spec.version == 1 else ClipPolicy
