@@ -332,3 +332,18 @@ def test_options_that_do_not_fit_the_clip() -> None:
     batch: Batch = tiny_batch(rows=2, frames=2, size=64, classes=3)
     with pytest.raises(UserError, match="clips of 3 frames, not of 2"):
         small()(batch)
+
+
+def test_published_figures_are_of_the_authors_networks_only() -> None:
+    task = Task.numbered(200)
+    assert AdaFocusModule(task, "v2").published() == {"gmacs": 27.0, "map": 79.0}
+    assert small("v2").published() == {}
+
+
+def test_family_is_what_is_counted() -> None:
+    module = AdaFocusModule(Task.numbered(200), "v1", patch=160)
+    family = module.family()
+    assert [row["patch"] for row in family] == [96, 128, 160, 192]
+    assert family[2]["gmacs"] == pytest.approx(module.macs_per_clip() / 1e9)
+    assert family[2]["gmacs"] == pytest.approx(family[2]["published_gmacs"], rel=5e-3)
+    assert small("v1").family() == []  # no window of the authors fits a frame of 64 pixels

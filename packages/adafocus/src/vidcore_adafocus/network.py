@@ -223,6 +223,9 @@ class AdaFocusNet(nn.Module):
         if not self.streams:
             raise UserError("AdaFocus with temporal shift, or with the middle first, needs whole clips")
         check_patch(self.patch, size)
+        return self._nothing_seen(batch_size)
+
+    def _nothing_seen(self, batch_size: int) -> State:
         like = self.exit_thresholds
         return {
             "policy": like.new_zeros(batch_size, self.policy.width),
@@ -257,11 +260,7 @@ class AdaFocusNet(nn.Module):
             raise UserError("early exit: no thresholds in these weights; calibrate them first (vid exits)")
         frames = self._in_order(video.transpose(1, 2)).transpose(1, 2)
         rows = torch.arange(len(video), device=video.device)
-        state: State = {
-            "policy": video.new_zeros(len(video), self.policy.width),
-            "classifier": video.new_zeros(len(video), self.head.width),
-            "seen": video.new_zeros(len(video), dtype=torch.int64),
-        }
+        state = self._nothing_seen(len(video))
         steps = video.new_zeros(len(video), self.frames, self.num_classes)
         boxes = video.new_zeros(len(video), self.frames, 4)
         used = torch.full((len(video),), self.frames, device=video.device)
@@ -287,19 +286,14 @@ class AdaFocusNet(nn.Module):
         like, size, shift = self.exit_thresholds, self.size, self.variant.shift
         glances, focuses = (self.glance_frames, self.frames) if shift else (1, 1)
         maps = like.new_zeros(1, glances, self.glance.num_features, *self.map_size)
-        seen = [like.new_zeros(1, count, width) for count, width in self._features(glances, focuses)]
-        inputs: tuple[Any, ...] = tuple(seen)
-        if not shift:
-            inputs = (torch.cat(seen, 2), like.new_zeros(1, self.head.width), 0)
+        seen = like.new_zeros(1, glances, self.glance.num_features), like.new_zeros(1, focuses, self.focus.num_features)
+        inputs: tuple[Any, ...] = seen if shift else (torch.cat(seen, 2), like.new_zeros(1, self.head.width), 0)
         return {
             "glance": (self.glance, (like.new_zeros(glances, 3, size, size),)),
             "policy": (self.policy, (maps, like.new_zeros(1, self.policy.width))),
             "focus": (self.focus, (like.new_zeros(focuses, 3, self.patch, self.patch),)),
             "classifier": (self.head, inputs),
         }
-
-    def _features(self, glances: int, focuses: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        return (glances, self.glance.num_features), (focuses, self.focus.num_features)
 
     def runs(self) -> dict[str, int]:
         """How often each of :meth:`components` runs for a clip that is seen as a whole."""
