@@ -112,7 +112,8 @@ def test_state_and_origin_of_every_plugin(fake_plugins, monkeypatch, capsys):
 
     assert main(["plugins", "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)
-    assert {(row["kind"], row["name"], row["distribution"], row["state"]) for row in rows} == {
+    found = {(row["kind"], row["name"], row["distribution"], row["state"]) for row in rows}
+    assert {row for row in found if row[2] != "vidcore"} == {
         ("models", "good", "good", "ok"),
         ("data", "linked", "linked", "ok"),
         ("commands", "cloned", "cloned", "ok"),
@@ -155,6 +156,8 @@ def test_first_party_plugins_are_known_by_their_distribution():
     for path in packages.glob("*/pyproject.toml"):
         text = path.read_text()
         distribution = re.search(r'^name = "(.+)"', text, re.M)[1]
+        if distribution == "vidcore":  # nobody lacks it
+            continue
         for group, table in re.findall(r'^\[project\.entry-points\."(vidcore\.\w+)"\]\n((?:.+\n)*)', text, re.M):
             for name in re.findall(r"^(\w+) =", table, re.M):
                 assert plugins.KNOWN[group][name] == distribution

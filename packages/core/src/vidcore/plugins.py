@@ -28,6 +28,7 @@ KNOWN = {
         "resnet_rs": "vidcore-resnet-rs",
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
+    "vidcore.commands": {"exits": "vidcore-adafocus"},
     "vidcore.data": {
         "csv": "vidcore-datasets",
         "folder": "vidcore-datasets",
@@ -104,7 +105,7 @@ def _scan(selected: str | None) -> dict[str, dict[str, list[Plugin]]]:
         for entry_point in everything.select(group=group):
             distribution = entry_point.dist
             name = distribution.name if distribution else "?"
-            if allowed is not None and name not in allowed:
+            if allowed is not None and name not in {*allowed, "vidcore"}:  # the core's own are always there
                 continue
             plugin = Plugin(group, entry_point.name, name, distribution.version if distribution else "?", entry_point)
             claims = found[group].setdefault(plugin.name, [])
@@ -116,7 +117,7 @@ def _scan(selected: str | None) -> dict[str, dict[str, list[Plugin]]]:
 def claims(group: str) -> dict[str, list[Plugin]]:
     """By name, every installed plugin that claims it: more than one is a conflict. Imports nothing.
 
-    ``VID_PLUGINS`` selects distributions: ``VID_PLUGINS=vidcore-movinet,my-plugin``; empty selects none.
+    ``VID_PLUGINS`` selects distributions: ``VID_PLUGINS=vidcore-movinet,my-plugin``; empty selects none but the core.
     """
     return _scan(os.environ.get("VID_PLUGINS"))[group]
 

@@ -12,8 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from vidcore.errors import UserError
+from vidcore.tools.foreign import load_named
 from vidcore.tools.tensorflow import is_tensorflow, load_tensorflow, read_variables
-from vidcore.weights import Weights, load_named, read_weights
+from vidcore.weights import Weights, read_weights
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS
 

@@ -26,11 +26,15 @@ def report(model: Any) -> dict[str, Any]:
 
     return {
         "components": {
-            name: {"parameters": parameters(part), "gmacs": model.costs()[name] / 1e9}
+            name: {
+                "parameters": parameters(part),
+                "gmacs": model.costs()[name] / 1e9,
+                "runs": model.runs().get(name, 1),
+            }
             for name, (part, _) in model.components().items()
         },
         "parameters": parameters(model),
-        "gmacs": sum(model.costs().values()) / 1e9,
+        "gmacs": model.macs_per_clip() / 1e9,
         "published": model.published(),
         "family": model.family(),
     }
@@ -47,9 +51,8 @@ def show(model: Any) -> None:
     rate = f"{spec.fps:g} fps" if spec.fps else f"stride {spec.stride}"
     title = f"{spec.segments} × {spec.frames} frames, {rate}, {spec.size}², {model.task.num_classes} classes"
     console = Console()
-    console.print(
-        cost_table(title, {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()})
-    )
+    parts = {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()}
+    console.print(cost_table(title, parts, model.runs() or None))
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
@@ -68,6 +71,7 @@ _HEADINGS = {
     "state_bytes": "state (MB)",
     "published_gmacs": "quoted",
     "top1": "top-1 (%)",
+    "map": "mAP (%)",
 }
 
 

@@ -32,7 +32,8 @@ def cost_table(
     for name, (module, macs) in components.items():
         times = (runs or {}).get(name, 1.0)
         total += times * macs / 1e9
-        table.add_row(name, f"{parameters(module):,}", f"{macs / 1e9:.4g}", f"{times:.4g}")
+        how_often = () if runs is None else (f"{times:.4g}",)
+        table.add_row(name, f"{parameters(module):,}", f"{macs / 1e9:.4g}", *how_often)
     table.add_section()
     table.add_row("total", f"{parameters(*(m for m, _ in components.values())):,}", f"{total:.4g}", style="bold")
     return table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import zipfile
@@ -42,8 +44,9 @@ def save_litert(
     except ImportError:
         raise UserError('a .tflite file needs litert-torch: pip install "vidcore[litert]"') from None
     images = frames[:, :, 0].permute(0, 2, 3, 1).contiguous()
-    converted = litert_torch.convert(_Flat(graph, list(state), names).eval(), (images, *state.values()))
-    converted.export(str(path))
+    with contextlib.redirect_stdout(io.StringIO()):  # its own progress
+        converted = litert_torch.convert(_Flat(graph, list(state), names).eval(), (images, *state.values()))
+        converted.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(FACTS, json.dumps({**facts, "inputs": list(state), "outputs": list(names)}))
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vidcore.errors import UserError
-from vidcore.weights import load_named
+from vidcore.tools.foreign import load_named
 
 _NEEDS_TENSORFLOW = (
     "a TensorFlow checkpoint is read by TensorFlow: pip install tensorflow, or save its variables as .npz"

@@ -1,0 +1,458 @@
+"""AdaFocus as a plugin of vidcore."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from vidcore.batch import Batch, Output
+from vidcore.clip import ClipSpec
+from vidcore.errors import UserError
+from vidcore.flops import count_macs
+from vidcore.module import VideoModule
+from vidcore.optim import Optim, Stage
+from vidcore.task import Task
+from vidcore.tools.backbones import build_backbone
+from vidcore_adafocus.exits import Criterion
+from vidcore_adafocus.layers import LearntPolicy, RecurrentHead, Windows
+from vidcore_adafocus.network import AdaFocusNet, Order
+from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
+from vidcore_adafocus.variants import PUBLISHED, Published, check_patch, find_variant
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of V1's training: epochs of each, 0 leaves it out, and its learning rate.
+
+    Args:
+        backbones: Both backbones by themselves, on whole frames.
+        windows: Focus network and classifier, with windows at random places.
+        policy: The policy, by reinforcement.
+        finetuning: Focus network and classifier, with the policy's windows; to the end of training.
+        backbones_lr: Learning rate of the first.
+        windows_lr: Of the classifier in the second.
+        policy_lr: Of the third, with Adam.
+        finetuning_lr: Of the classifier in the last.
+        focus: Learning rate of the focus network in both as a share of the classifier's.
+        finetune_focus: Whether the last stage trains the focus network too, as the paper has it; the authors' code
+            trains the classifier alone.
+    """
+
+    backbones: int = 15
+    windows: int = 50
+    policy: int = 50
+    finetuning: int = 10
+    backbones_lr: float = 0.01
+    windows_lr: float = 0.05
+    policy_lr: float = 3e-4
+    finetuning_lr: float = 5e-3
+    focus: float = 0.01
+    finetune_focus: bool = True
+
+    @classmethod
+    def of(cls, value: Stages | Mapping[str, Any]) -> Stages:
+        """The record itself, or the one that a checkpoint holds as a mapping."""
+        return value if isinstance(value, Stages) else cls(**value)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of V2's parts as shares of ``optim.lr``."""
+
+    glance: float = 0.5
+    focus: float = 1.0
+    policy: float = 0.1
+    head: float = 5.0
+
+    @classmethod
+    def of(cls, value: Rates | Mapping[str, Any]) -> Rates:
+        """The record itself, or the one that a checkpoint holds as a mapping."""
+        return value if isinstance(value, Rates) else cls(**value)
+
+
+class AdaFocusModule(VideoModule):
+    """AdaFocus V1, trained in stages, or V2, trained in one.
+
+    Args:
+        task: What is predicted.
+        variant: See :class:`~vidcore_adafocus.network.AdaFocusNet`, as for all that follow up to ``order``.
+        patch: Side of the window in pixels.
+        glance: Backbone that sees whole frames.
+        focus: Backbone that sees windows.
+        glance_size: Size of the frames that it sees.
+        glance_frames: How many of them, with temporal shift.
+        places: Of V1's grid.
+        policy_width: Of the policy's hidden layers.
+        head_width: Of the classifier's hidden layer.
+        dropout: Before the classifier.
+        windows: ``learnt``, or for comparison ``centre``, ``random`` or ``gaussian``.
+        order: ``time`` or ``middle_first``.
+        pretrained: Training begins with backbones that were trained on ImageNet, by torchvision.
+        stages: Of V1's training.
+        reinforce: How V1's policy learns.
+        rates: Of V2's training.
+        exit_by: Evaluation stops where it is confident by this measure, with the checkpoint's thresholds.
+        **kwargs: See :class:`vidcore.VideoModule`.
+
+    Raises:
+        UserError: An option with a value that there is not, or a window that does not fit the clip.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        variant: str = "v2",
+        patch: int | None = None,
+        glance: str | None = None,
+        focus: str | None = None,
+        glance_size: int | None = None,
+        glance_frames: int | None = None,
+        places: int = 49,
+        policy_width: int | None = None,
+        head_width: int | None = None,
+        dropout: float | None = None,
+        windows: Windows = "learnt",
+        order: Order = "time",
+        pretrained: bool = False,
+        stages: Stages = Stages(),
+        reinforce: Reinforce = Reinforce(),
+        rates: Rates = Rates(),
+        exit_by: Criterion | None = None,
+        **kwargs: Any,
+    ) -> None:
+        spec = find_variant(variant)
+        wanted = ClipSpec(
+            segments=spec.frames, frames=1, size=224, short_side=256, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        )
+        super().__init__(task, wanted, **kwargs)
+        clip = self.clip_spec
+        if patch is not None:
+            check_patch(patch, (clip.size, clip.size))
+        self.net = AdaFocusNet(
+            variant,
+            self.task.num_classes,
+            clip.num_frames,
+            patch,
+            glance,
+            focus,
+            clip.size,
+            glance_size,
+            glance_frames,
+            places,
+            policy_width,
+            head_width,
+            dropout,
+            windows,
+            order,
+        )
+        self.net.exit_by = exit_by
+        self._fresh = True
+        self.variant = variant
+        self.pretrained, self.lengths = pretrained, Stages.of(stages)
+        self.reinforce, self.rates = Reinforce.of(reinforce), Rates.of(rates)
+        self.aux = nn.ModuleDict()
+        """Classifiers of single frames, for training only."""
+        if not (spec.shift and spec.version == 1):
+            features = {"glance": self.net.glance.num_features, "focus": self.net.focus.num_features}
+            self.aux.update({name: nn.Linear(width, self.task.num_classes) for name, width in features.items()})
+        if self.net.streams:  # here, not as methods: others must not look as if they streamed
+            self.init_state, self.step = self.net.init_state, self.net.step
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits, windows and how often each part ran, of whole clips."""
+        return self.net(batch["inputs"]["rgb"])
+
+    def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
+        """Glance network, policy, focus network and classifier; by frame, or with temporal shift by clip."""
+        return self.net.components()
+
+    def runs(self) -> dict[str, int]:
+        """Each part once a frame, or with temporal shift once a clip."""
+        return self.net.runs()
+
+    def published(self) -> dict[str, float]:
+        """The authors' figures, where this is their network on their clip."""
+        spec, net = self.net.variant, self.net
+        if (net.glance_name, net.focus_name, net.frames, net.size) != (spec.glance, spec.focus, spec.frames, 224):
+            return {}
+        return next((_figures(found, spec.shift) for found in PUBLISHED[self.variant] if found.patch == net.patch), {})
+
+    def family(self) -> list[dict[str, Any]]:
+        """The authors' windows for this variant, with what they cost here."""
+        size, costs, runs = self.net.size, self.costs(), self.runs()
+        rest = sum(runs[name] * cost for name, cost in costs.items() if name != "focus")
+        rows = []
+        for found in PUBLISHED[self.variant]:
+            if found.patch > size:
+                continue
+            windows = self.net.exit_thresholds.new_zeros(self.net.frames, 3, found.patch, found.patch)
+            gmacs = (rest + count_macs(self.net.focus, (windows,)).total) / 1e9
+            figures = _figures(found, self.net.variant.shift)
+            row = {"variant": self.variant, "patch": found.patch, "gmacs": gmacs, "published_gmacs": figures["gmacs"]}
+            rows.append({**row, **{name: figures.get(name) for name in ("top1" if self.net.variant.shift else "map",)}})
+        return rows
+
+    # Training.
+
+    def setup(self, stage: str) -> None:
+        """Sees all frames in training: thresholds are found when it is over."""
+        super().setup(stage)
+        if stage == "fit":
+            self.net.exit_by = None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes that there is something to go on with."""
+        super().on_load_checkpoint(checkpoint)
+        self._fresh = False
+
+    def on_fit_start(self) -> None:
+        """Loads the backbones' weights at the start of a training, and refuses a stage without those before it.
+
+        Raises:
+            UserError: See there, or weights that cannot be had.
+        """
+        if self._fresh and self.weights is None:
+            self._check_stages()
+            if self.pretrained:
+                for name, part in ((self.net.glance_name, self.net.glance), (self.net.focus_name, self.net.focus)):
+                    part.backbone.load_state_dict(_unshifted(build_backbone(name, pretrained=True), part.backbone))
+        super().on_fit_start()
+
+    def _check_stages(self) -> None:
+        lengths, learnt = asdict(self.lengths), isinstance(self.net.policy, LearntPolicy)
+        names = ("backbones", "windows", *(("policy",) if learnt else ()), "finetuning")
+        if self.net.variant.version == 2:
+            return
+        have = {"backbones"} if self.pretrained else set()
+        for before, name in itertools.pairwise(names):
+            have |= {before} if lengths[before] else set()
+            if lengths[name] and before not in have:
+                raise UserError(
+                    f"stage {name} goes on with what stage {before} has trained, which is left out "
+                    f"(stages.{before}: 0): give a checkpoint of it by weights"
+                    + (", or pretrained: true" if before == "backbones" else "")
+                )
+
+    def stages(self) -> Sequence[Stage]:
+        """V1's; V2 has one."""
+        if self.net.variant.version == 2:
+            return ()
+        lengths, optim = self.lengths, self.optim
+        adam = Optim("adamw", lengths.policy_lr, weight_decay=0.0, schedule="constant", warmup=0.0)
+        classified = ("net.head.*", "net.focus.*")
+        last = classified if lengths.finetune_focus else classified[:1]
+        heads = ("net.head.*",) if self.net.variant.shift else ("aux.*",)
+        found = (
+            Stage(
+                "backbones",
+                lengths.backbones,
+                replace(optim, lr=lengths.backbones_lr),
+                ("net.glance.*", "net.focus.*", *heads),
+            ),
+            Stage("windows", lengths.windows, replace(optim, lr=lengths.windows_lr), classified),
+            Stage("policy", lengths.policy, adam, ("net.policy.*",)),
+            Stage("finetuning", lengths.finetuning, replace(optim, lr=lengths.finetuning_lr), last),
+        )
+        learnt = isinstance(self.net.policy, LearntPolicy)
+        return [stage for stage in found if stage.epochs and (learnt or stage.name != "policy")]
+
+    @property
+    def training_stage(self) -> str:
+        """The name of the stage that training is in; of V2 empty."""
+        stages = self.stages()
+        return stages[self._stage].name if stages else ""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The stage's optimiser, with a learning rate for each part."""
+        found: Any = super().configure_optimizers()
+        rates = asdict(self.rates)
+        if self.net.variant.version == 1:
+            if self.training_stage not in ("windows", "finetuning"):
+                return found
+            rates = {"focus": self.lengths.focus}
+        optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
+        part_of = {parameter: name.split(".")[1] for name, parameter in self.named_parameters()}
+        groups = []
+        for group in optimizer.param_groups:
+            options = {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
+            for part in dict.fromkeys(part_of.values()):
+                chosen = [parameter for parameter in group["params"] if part_of[parameter] == part]
+                groups.append({**options, "params": chosen, "lr": group["initial_lr"] * rates.get(part, 1.0)})
+        optimizer = type(optimizer)([group for group in groups if group["params"]], lr=self.optim.lr)
+        schedule = LambdaLR(optimizer, schedule.lr_lambdas[0])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Enters manual optimisation for the policy's stage, whose batches take several steps, and leaves it after."""
+        super().on_train_batch_start(batch, batch_idx)
+        manual = self.training_stage == "policy"
+        if manual == self.automatic_optimization:
+            loop = self.trainer.fit_loop.epoch_loop
+            counts = (
+                loop.automatic_optimization.optim_progress.optimizer.step.total,
+                loop.manual_optimization.optim_step_progress.total,
+            )
+            for count in counts:  # Lightning counts them apart, and names checkpoints by the one that is in use
+                count.completed = count.ready = max(other.completed for other in counts)
+            self.automatic_optimization = not manual
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch in the stage that training is in."""
+        steps = {
+            "": self._whole_step,
+            "backbones": self._backbones_step,
+            "windows": self._windows_step,
+            "policy": self._policy_step,
+            "finetuning": self._finetuning_step,
+        }
+        losses = steps[self.training_stage](batch)
+        loss = torch.stack(list(losses.values())).sum()
+        rows = len(batch["ids"])
+        for name, term in losses.items():
+            self.log(f"train/{name}", term.detach(), batch_size=rows)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=rows)
+        return loss.detach() if self.training_stage == "policy" else loss
+
+    def criterion(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The task's loss of logits (B, K) or of each step's (B, T, K), for which targets are repeated."""
+        times = logits.shape[1:-1].numel()
+        repeated: Batch = {**batch, "target": batch["target"].repeat_interleave(times, 0)}  # type: ignore[typeddict-item]
+        return self.loss(Output(logits.flatten(0, -2)), repeated)
+
+    def _of_frames(self, part: Literal["glance", "focus"], features: Tensor, batch: Batch) -> Tensor:
+        """The loss of a backbone by itself: each frame has the clip's label; with temporal shift their mean."""
+        logits = self.aux[part](features)
+        return self.criterion(logits.mean(1) if self.net.variant.shift else logits, batch)
+
+    def _whole_step(self, batch: Batch) -> dict[str, Tensor]:
+        """V2: with the policy's windows and with random ones, each by half."""
+        net, video = self.net, batch["inputs"]["rgb"]
+        maps = net.look(video)
+        # The glance network serves the classifier, not the policy.
+        positions, _ = net.policy(maps.detach(), video.new_zeros(len(video), net.policy.width))
+        losses = {"glance": self._of_frames("glance", maps.mean((3, 4)), batch)}
+        for name, places in (("policy", positions), ("random", torch.rand_like(positions))):
+            focuses = net.look_closely(video, net.corners(places, video))
+            if net.variant.shift:  # there the classifier of the sum trains alone, as in the authors' code
+                logits, _ = net.classify(maps.detach(), focuses.detach())
+                together = self.criterion(logits, batch)
+            else:
+                _, steps = net.classify(maps, focuses)
+                assert steps is not None
+                together = self.criterion(steps, batch)
+            losses[name] = (together + self._of_frames("focus", focuses, batch)) / 2
+        return losses
+
+    def _backbones_step(self, batch: Batch) -> dict[str, Tensor]:
+        """V1's first stage: each backbone's mean over whole frames."""
+        net, video = self.net, batch["inputs"]["rgb"]
+        glances = net.look(video).mean((3, 4))
+        focuses = net.focus(video.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(video), -1))
+        if net.variant.shift:
+            logits = {"glance": net.head.of_glances(glances), "focus": net.head.of_focuses(focuses)}
+        else:
+            features = {"glance": glances, "focus": focuses}
+            logits = {name: self.aux[name](value).mean(1) for name, value in features.items()}
+        return {name: self.criterion(value, batch) for name, value in logits.items()}
+
+    def _windows_step(self, batch: Batch) -> dict[str, Tensor]:
+        """V1's second stage: windows at random places."""
+        video = batch["inputs"]["rgb"]
+        maps = self.net.look(video)
+        return self._classified(batch, maps, self._anywhere(video))
+
+    def _finetuning_step(self, batch: Batch) -> dict[str, Tensor]:
+        """V1's last stage: windows where the policy wants them."""
+        video = batch["inputs"]["rgb"]
+        maps = self.net.look(video)
+        return self._classified(
+            batch, maps, self.net.policy(maps, video.new_zeros(len(video), self.net.policy.width))[0]
+        )
+
+    def _anywhere(self, video: Tensor) -> Tensor:
+        """Random positions, one a frame, or with temporal shift one a clip."""
+        return torch.rand(len(video), 1 if self.net.variant.shift else video.shape[2], 2, device=video.device)
+
+    def _classified(self, batch: Batch, maps: Tensor, positions: Tensor) -> dict[str, Tensor]:
+        video = batch["inputs"]["rgb"]
+        focuses = self.net.look_closely(video, self.net.corners(positions, video))
+        logits, steps = self.net.classify(maps, focuses)
+        return {"classifier": self.criterion(logits if steps is None else steps, batch)}
+
+    # V1's policy.
+
+    def _policy_step(self, batch: Batch) -> dict[str, Tensor]:
+        """V1's third stage: a few steps of its optimiser on windows that the policy has drawn."""
+        net, video, how = self.net, batch["inputs"]["rgb"], self.reinforce
+        policy, optimizer = net.policy, self.optimizers()
+        assert isinstance(policy, LearntPolicy)
+        with torch.no_grad():
+            maps = net.look(video)
+        hidden = video.new_zeros(len(video), policy.width)
+
+        def opinion() -> tuple[Tensor, Distribution]:
+            features, _ = policy.encode(maps, hidden)
+            return features, policy.distribution(features)
+
+        features, chosen = opinion()
+        actions = chosen.sample()
+        with torch.no_grad():
+            reward = self.rewards(batch, maps, policy.positions(actions))
+        wanted = whitened(returns(reward, how.discount))
+        old = chosen.log_prob(actions).detach()
+        clipped = torch.zeros(())
+        for epoch in range(how.epochs):
+            if epoch:
+                features, chosen = opinion()
+            log_prob = chosen.log_prob(actions)
+            loss, clipped = ppo_loss(log_prob, old, policy.value(features), wanted, chosen.entropy(), how)
+            optimizer.zero_grad()  # type: ignore[union-attr]
+            self.manual_backward(loss)
+            optimizer.step()  # type: ignore[union-attr]
+        rows = len(batch["ids"])
+        self.log("train/reward", reward.mean(), batch_size=rows)
+        self.log("train/clipped", clipped, batch_size=rows)
+        return {"policy": loss}
+
+    def rewards(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
+        """What each step's window (B, T, 2) is worth, (B, T), by :attr:`reinforce`; with temporal shift T is 1."""
+        net, video, how = self.net, batch["inputs"]["rgb"], self.reinforce
+
+        def confidence(logits: Tensor) -> Tensor:
+            return truth(logits, batch["target"], self.task.kind == "multi_label")
+
+        focuses = net.look_closely(video, net.corners(positions, video))
+        logits, steps = net.classify(maps, focuses)
+        found = confidence(logits[:, None] if steps is None else steps)
+        if how.reward == "raw":
+            return found
+        if how.reward == "previous":
+            return found - F.pad(found[:, :-1], [1, 0])
+        others = net.look_closely(video, net.corners(self._anywhere(video), video))
+        if steps is None:
+            return found - confidence(net.classify(maps, others)[0][:, None])
+        assert isinstance(net.head, RecurrentHead)
+        glances = maps.mean((3, 4))
+        instead = net.head.instead(torch.cat([glances, focuses], 2), torch.cat([glances, others], 2))
+        return found - confidence(instead)
+
+
+def _figures(found: Published, shift: bool) -> dict[str, float]:
+    score = {} if found.score is None else {"top1" if shift else "map": found.score}
+    return {"gmacs": found.gflops, **score}
+
+
+def _unshifted(source: nn.Module, target: nn.Module) -> dict[str, Tensor]:
+    """Weights of a backbone by the names of the same one with temporal shift."""
+    return dict(zip(target.state_dict(), source.state_dict().values(), strict=True))
