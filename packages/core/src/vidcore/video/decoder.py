@@ -96,7 +96,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         VideoError: The file is missing, empty, not a video, or broken.
         UserError: The backend is unknown, or cannot be imported.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)
