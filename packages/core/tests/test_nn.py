@@ -79,6 +79,20 @@ def test_gradients_of_the_convolution_over_time(stride, size, autocast) -> None:
         torch.testing.assert_close(mine.double(), other, rtol=0, atol=near * other.abs().max().item())
 
 
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (5, 3, 3)])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_gradients_of_the_depthwise_convolution_in_mixed_precision(kernel, frames) -> None:
+    torch.manual_seed(0)
+    conv = SameConv3d(24, 24, kernel, groups=24, bias=False)
+    x = torch.randn(2, 24, frames, 4, 4, requires_grad=True)
+    grad = torch.randn_like(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = torch.autograd.grad(conv(x), (x, conv.weight), grad.bfloat16())
+    theirs = torch.autograd.grad(conv(x), (x, conv.weight), grad)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0.02 * other.abs().max().item())
+
+
 @pytest.mark.parametrize("axes", [(False, True, True), (True, True, True)])
 @pytest.mark.parametrize("size", [(4, 8, 9), (3, 7, 6), (1, 1, 5), (2, 2, 3)])
 def test_same_maximum(axes, size) -> None:

@@ -42,8 +42,9 @@ class SameConv3d(nn.Conv3d):
         if x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled():
             if self.groups == 1 and self.kernel_size[0] > 1 and self.kernel_size[1:] == self.stride[1:] == (1, 1):
                 return _over_time(x, weight, self.stride[0], padding[0])
-            # Not in autocast, where backward would meet two dtypes.
-            if self.groups == x.shape[1] > 1 and not torch.is_autocast_enabled("cpu"):
+            if self.groups == x.shape[1] > 1:
+                if torch.is_autocast_enabled("cpu"):  # backward, outside of it, is not to meet two dtypes
+                    x, weight = (value.to(torch.get_autocast_dtype("cpu")) for value in (x, weight))
                 return _DepthwiseOnCpu.apply(x, weight, self.stride, padding)
         return F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
@@ -62,7 +63,8 @@ def _over_time(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
 class _DepthwiseOnCpu(torch.autograd.Function):
     """A depthwise convolution whose input's gradient is a forward convolution with the kernel turned round.
 
-    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step.
+    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step. The kernel's gradient is
+    computed in float32: in bfloat16 oneDNN's holds garbage where the kernel reaches over more frames than there are.
     """
 
     @staticmethod
@@ -76,7 +78,9 @@ class _DepthwiseOnCpu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, weight = ctx.saved_tensors
         stride, padding, groups = ctx.stride, ctx.padding, x.shape[1]
-        grad_weight = conv3d_weight(x, weight.shape, grad, stride, padding, groups=groups)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        grad_weight = conv3d_weight(x.to(wide), weight.shape, grad.to(wide), stride, padding, groups=groups)
+        grad_weight = grad_weight.to(weight.dtype)
         kernel = weight.shape[2:]
         # The gradient with zeros between its values where the stride left inputs out; then the padding that makes the
         # full correlation exactly as large as the input.
