@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMON = (
-    "--data.batch_size 8 --data.num_workers 1 --trainer.accelerator cpu --trainer.enable_progress_bar false "
-    "--trainer.num_sanity_val_steps 0"
+    "--data.batch_size 8 --data.num_workers 1 --trainer.enable_progress_bar false --trainer.num_sanity_val_steps 0"
 ).split()
 
 
@@ -26,31 +25,31 @@ def vid(*arguments: str, log: Path) -> None:
         )
 
 
-def train(place: Path, seed: int, arguments: Sequence[str], test: bool = True) -> dict[str, float]:
+def train(
+    place: Path, seed: int, arguments: Sequence[str], test: bool = True, accelerator: str = "cpu"
+) -> dict[str, float]:
     """One training and its test in the folder ``place``.
 
     Returns:
-        ``top1`` of the validation after the last epoch, not of the best one, which would flatter; ``gmacs`` a video;
-        ``minutes`` that all took.
+        ``top1`` of the validation after the last epoch, not of the best one, which would flatter; ``test_top1``;
+        ``gmacs`` a video; ``minutes`` that all took.
     """
     place.mkdir(parents=True, exist_ok=True)
     minutes = place / "minutes.txt"
-    logger = ("--trainer.logger.save_dir", str(place), "--trainer.logger.name")
+    logger = ("--trainer.accelerator", accelerator, "--trainer.logger.save_dir", str(place), "--trainer.logger.name")
     if not minutes.exists():
         start = time.perf_counter()
         vid("fit", *COMMON, *arguments, "--seed_everything", str(seed), *logger, "fit", log=place / "fit.log")
         if test:
-            vid(
-                "test", "--ckpt_path", str(last(place)), "--trainer.accelerator", "cpu", *logger, "test",
-                log=place / "test.log",
-            )  # fmt: skip
+            vid("test", "--ckpt_path", str(last(place)), *logger, "test", log=place / "test.log")
         minutes.write_text(str((time.perf_counter() - start) / 60))
     result = {"minutes": float(minutes.read_text())}
     with (place / "fit" / "version_0" / "metrics.csv").open() as file:
         result["top1"] = [float(row["val/top1"]) for row in csv.DictReader(file) if row["val/top1"]][-1]
     if test:
         with (place / "test" / "version_0" / "metrics.csv").open() as file:
-            result["gmacs"] = float(next(csv.DictReader(file))["test/gmacs"])
+            tested = next(csv.DictReader(file))
+        result |= {"gmacs": float(tested["test/gmacs"]), "test_top1": float(tested["test/top1"])}
     return result
 
 

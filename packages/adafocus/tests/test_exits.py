@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from vidcore.errors import UserError
-from vidcore_adafocus.exits import Criterion, confidence, exit_steps, mean_cost, middle_first, thresholds_for
+from vidcore_adafocus.exits import (
+    Criterion,
+    confidence,
+    exit_steps,
+    look_threshold,
+    mean_cost,
+    middle_first,
+    thresholds_for,
+)
 
 COSTS = torch.arange(1, 9).double() * 1e9
 
@@ -84,3 +92,12 @@ def test_middle_first() -> None:
         order = middle_first(frames)
         assert order[0] == frames // 2
         assert sorted(order) == list(range(frames))
+
+
+@pytest.mark.parametrize("looks", [0, 0.5, 2, 3.3, 4])
+def test_looks_keep_their_budget(looks: float) -> None:
+    probabilities = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+    probabilities[:5] = 0.5  # some alike
+    threshold = look_threshold(probabilities, looks)
+    found = float((probabilities >= threshold).sum(1).float().mean())
+    assert looks - 0.41 <= found <= looks

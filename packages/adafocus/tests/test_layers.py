@@ -14,6 +14,7 @@ from vidcore_adafocus.layers import (
     GridPolicy,
     MaxPoolHead,
     RecurrentHead,
+    SkippingPolicy,
     corners,
     windows_of,
 )
@@ -97,6 +98,27 @@ def test_gaussian_actions_are_not_cut_and_positions_are() -> None:
     mean = policy.place(features)
     wanted = -((actions - mean) ** 2).sum(-1) / (2 * 0.25**2) - math.log(2 * math.pi * 0.25**2)
     torch.testing.assert_close(chosen.log_prob(actions), wanted)
+
+
+def test_places_and_looks_are_drawn_apart() -> None:
+    torch.manual_seed(0)
+    policy = SkippingPolicy(4, (2, 2), channels=4, width=8, places=25)
+    features = torch.randn(3, 2, 8)
+    chosen = policy.distribution(features)
+    actions = chosen.sample()
+    assert actions.shape == (3, 2, 2)
+    logits, look = policy.actor(features), policy.look(features).squeeze(-1)
+    place = logits.log_softmax(-1).gather(-1, actions[..., :1]).squeeze(-1)
+    looks = -F.binary_cross_entropy_with_logits(look, actions[..., 1].float(), reduction="none")
+    torch.testing.assert_close(chosen.log_prob(actions), place + looks)
+    positions = policy.positions(actions)
+    assert torch.equal(positions[..., :2], policy.grid[actions[..., 0]])
+    assert torch.equal(positions[..., 2], actions[..., 1].float())
+    torch.testing.assert_close(policy.place(features)[..., 2], torch.sigmoid(look))
+    total = sum(
+        (one.exp() * one).sum(-1) for one in (logits.log_softmax(-1), F.logsigmoid(torch.stack([look, -look], -1)))
+    )
+    torch.testing.assert_close(chosen.entropy(), -total)
 
 
 def test_other_features_at_one_step_start_from_the_same_memory() -> None:

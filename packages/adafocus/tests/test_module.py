@@ -133,6 +133,27 @@ def test_all_of_v2_moves_at_its_own_rate(variant: str, tmp_path: Path) -> None:
             assert group["initial_lr"] == pytest.approx(0.01 * rates[names[parameter].split(".")[1]])
 
 
+def test_a_policy_that_skips_learns_both_decisions(tmp_path: Path) -> None:
+    moved = Moved()
+    fit(small("v1", skips=True, reinforce=Reinforce(epochs=2, look_cost=0.1)), tmp_path, callbacks=[moved])
+    assert moved.all["policy"] == {"net.policy"}
+    assert moved.all["windows"] - {"net.nothing"} == {"net.focus", "net.head"}
+    assert "net.nothing" not in moved.all["policy"]
+
+
+@torch.no_grad()
+def test_a_look_costs_reward() -> None:
+    rewards = []
+    for cost in (0.0, 0.3):
+        module = small("v1", skips=True, reinforce=Reinforce(reward="raw", look_cost=cost)).eval()
+        maps = module.net.look(BATCH["inputs"]["rgb"])
+        positions = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(0))
+        rewards.append(module.rewards(BATCH, maps, positions))
+    looks = module.net.looks(positions)
+    assert looks is not None and looks.any() and not looks.all()
+    torch.testing.assert_close(rewards[0] - rewards[1], 0.3 * looks)
+
+
 def test_the_authors_last_stage_trains_the_classifier_alone(tmp_path: Path) -> None:
     moved = Moved()
     fit(small(stages=Stages(1, 1, 1, 1, finetune_focus=False)), tmp_path, callbacks=[moved])

@@ -209,6 +209,58 @@ def test_windows_to_compare_with_cost_no_policy(variant: str, kind: str) -> None
     assert count_macs(*net.components()["policy"]).total == 0
 
 
+def skipping(**options: Any) -> AdaFocusNet:
+    """One that looks at about half of the frames."""
+    net = small("v1", skips=True, **options)
+    nn.init.normal_(net.nothing)
+    nn.init.normal_(net.policy.look.weight, std=20)
+    with torch.no_grad():
+        maps = net.look(clips(6))
+        net.look_threshold.fill_(float(net.policy(maps, maps.new_zeros(6, 16))[0][..., 2].median()))
+    return net
+
+
+@torch.no_grad()
+def test_frames_that_are_skipped_are_not_looked_at() -> None:
+    net, video, seen = skipping(), clips(6), []
+    net.focus.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    out = net(video)
+    looks = out.usage["focus"]
+    assert 0 < int(looks.sum()) < 24 and seen == [int(looks.sum())]
+    assert torch.equal((out.trace["windows"].sum(-1) > 0).sum(1), looks)
+    assert torch.equal(out.usage["glance"], torch.full((6,), 4))
+    # What is left out is the same for the classifier, wherever the window would have been.
+    maps = net.look(video)
+    positions, _ = net.policy(maps, maps.new_zeros(6, 16))
+    features = net.look_closely(video, net.corners(positions, video))
+    features[~net.looks(positions)] = net.nothing
+    torch.testing.assert_close(net.classify(maps, features)[1], out.step_logits)
+    torch.testing.assert_close(stream(net, video, [1] * 4), out.step_logits)
+    net.look_threshold.fill_(2.0)
+    assert int(net(video).usage["focus"].sum()) == 0 and len(seen) == 1 + 1 + 4
+
+
+@torch.no_grad()
+def test_skips_and_exits_together() -> None:
+    net, video = skipping(), clips(6)
+    whole = net(video)
+    scores = confidence(whole.step_logits, "margin")
+    thresholds = torch.cat([scores[:, :3].median(0).values, torch.tensor([-torch.inf])])
+    net.exit_thresholds.copy_(thresholds)
+    net.exit_by = "margin"
+    out, steps = net(video), exit_steps(scores, net.exit_thresholds)
+    torch.testing.assert_close(out.logits, whole.step_logits[torch.arange(6), steps])
+    assert torch.equal(out.usage["glance"], steps + 1)
+    looked = whole.trace["windows"].sum(-1) > 0
+    assert torch.equal(out.usage["focus"], (looked & (torch.arange(4) <= steps[:, None])).sum(1))
+
+
+def test_skips_need_a_policy_that_decides() -> None:
+    for variant, windows in (("v2", "learnt"), ("v1_tsm", "learnt"), ("v1", "centre")):
+        with pytest.raises(UserError, match="need variant v1 and learnt windows"):
+            small(variant, windows=windows, skips=True)
+
+
 def test_clips_that_do_not_fit() -> None:
     net = small("v2")
     with pytest.raises(UserError, match="window of 32 × 32 pixels does not fit a frame of 24 × 64"):

@@ -86,6 +86,31 @@ def test_saved_thresholds_are_what_the_model_then_exits_by(module: AdaFocusModul
     assert float(used.float().mean()) * module.macs_per_clip() / 4e9 == pytest.approx(found.rows[0]["test_gmacs"])
 
 
+def test_budgets_of_looks(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = AdaFocusModule(Task.numbered(3), "v1", skips=True, **SMALL).eval()
+    torch.nn.init.normal_(module.net.policy.look.weight, std=50)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
+    trainer.strategy.connect(module)
+    source, path = tmp_path / "last.ckpt", tmp_path / "skips.ckpt"
+    trainer.save_checkpoint(source)
+    parts = module.costs()
+    rest = 4 * (sum(parts.values()) - parts["focus"])
+    found = sweep(module, tmp_path, by="skip")
+    assert [row["budget"] for row in found.rows] == pytest.approx(
+        [(rest + n * parts["focus"]) / 1e9 for n in (1, 2, 3, 4)]
+    )
+    assert [row["val_gmacs"] for row in found.rows] == pytest.approx([row["budget"] for row in found.rows], rel=0.02)
+    budget = (rest + 2 * parts["focus"]) / 1e9
+    found = sweep(module, tmp_path, by="skip", budgets=[budget], source=str(source), save=str(path))
+    (batch,) = Noise().test_dataloader()
+    with torch.no_grad():
+        looks = load_module(path)(batch).usage["focus"].float().mean()
+    assert (rest + float(looks) * parts["focus"]) / 1e9 == pytest.approx(found.rows[0]["test_gmacs"])
+    with pytest.raises(UserError, match="only one trained with --model.skips true leaves some out"):
+        sweep(AdaFocusModule(Task.numbered(3), "v1", **SMALL), tmp_path, by="skip")
+
+
 def test_budget_below_the_first_frame(module: AdaFocusModule, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"budget of 1e-06 GMACs a video is below"):
         sweep(module, tmp_path, budgets=[1e-6])

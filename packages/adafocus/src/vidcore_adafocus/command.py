@@ -20,7 +20,7 @@ def main(command: str, argv: list[str]) -> int:
     parser.add_argument(
         "--budgets", metavar="GMACS", help="a video, one or more with commas; default: each number of frames"
     )
-    parser.add_argument("--by", default="max_softmax", help="max_softmax, margin or entropy")
+    parser.add_argument("--by", default="max_softmax", help="max_softmax, margin or entropy; skip: frames left out")
     parser.add_argument("--output", metavar="FILE.json", help="where to write the rows too")
     parser.add_argument("--save", metavar="FILE.ckpt", help="a checkpoint that exits by the only budget's thresholds")
     own, others = parser.parse_known_args(argv)

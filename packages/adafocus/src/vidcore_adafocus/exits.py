@@ -13,13 +13,14 @@ from vidcore.errors import UserError
 Criterion = Literal["max_softmax", "margin", "entropy"]
 
 
-def confidence(logits: Tensor, criterion: Criterion) -> Tensor:
+def confidence(logits: Tensor, criterion: str) -> Tensor:
     """How confident logits (..., K) are, (...): the higher, the more.
 
     Args:
         logits: Before softmax.
-        criterion: By the largest probability, by its distance to the second, or by the entropy. Of the first two it is
-            the negative logarithm of what is missing to 1, since many videos are too near to 1 to be told apart there.
+        criterion: One of :data:`Criterion`: by the largest probability, by its distance to the second, or by the
+            entropy. Of the first two it is the negative logarithm of what is missing to 1, since many videos are too
+            near to 1 to be told apart there.
 
     Raises:
         UserError: An unknown criterion.
@@ -92,6 +93,23 @@ def thresholds_for(scores: Tensor, costs: Tensor, budget: float) -> Tensor:
         found = _thresholds(scores, middle)
         low, high = (middle, high) if mean_cost(scores, found, costs) <= budget else (low, middle)
     return _thresholds(scores, low)
+
+
+def look_threshold(probabilities: Tensor, looks: float) -> float:
+    """The probability from which on the focus network looks so often a video, on average.
+
+    Args:
+        probabilities: (N, T) of a look at each frame of held-out videos.
+        looks: Frames a video that it may look at, on average.
+
+    Returns:
+        In [0, 2): above 1 where it is never to look.
+    """
+    count = int(looks * len(probabilities) + 1e-6)
+    ordered = probabilities.flatten().sort(descending=True).values
+    if count >= len(ordered):
+        return 0.0
+    return float(ordered[count].nextafter(torch.tensor(2.0, dtype=ordered.dtype)))
 
 
 def _thresholds(scores: Tensor, log_q: float) -> Tensor:

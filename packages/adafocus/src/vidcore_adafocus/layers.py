@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, Normal
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 from torch.nn import functional as F
 
 from vidcore.errors import UserError
@@ -190,6 +191,60 @@ class GridPolicy(LearntPolicy):
     def positions(self, actions: Tensor) -> Tensor:
         """Row by row from the upper left; the corners of the frame are places."""
         return self.grid[actions]
+
+
+class PlaceAndLook(Distribution):
+    """Of the number of a place and, apart from it, of whether to look there at all.
+
+    Args:
+        places: Logits (..., A).
+        look: Logits (...).
+    """
+
+    def __init__(self, places: Tensor, look: Tensor) -> None:
+        super().__init__(validate_args=False)
+        self.place, self.look = Categorical(logits=places), Bernoulli(logits=look)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """(..., 2): the number, and 0 or 1."""
+        shape = torch.Size(sample_shape)
+        return torch.stack([self.place.sample(shape), self.look.sample(shape).long()], -1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Of actions (..., 2)."""
+        return self.place.log_prob(value[..., 0]) + self.look.log_prob(value[..., 1].to(self.look.logits.dtype))
+
+    def entropy(self) -> Tensor:
+        """Of both."""
+        return self.place.entropy() + self.look.entropy()
+
+
+class SkippingPolicy(GridPolicy):
+    """V1's policy with a second decision: whether the focus network looks at a frame at all.
+
+    Its positions (B, T, 3) are y, x and the probability of a look. The authors report such an extension, AdaFocus+, and
+    have not released it. Parameters are those of :class:`GridPolicy`.
+    """
+
+    def __init__(
+        self, features: int, map_size: tuple[int, int], channels: int = 32, width: int = 1024, places: int = 49
+    ) -> None:
+        super().__init__(features, map_size, channels, width, places)
+        self.look = nn.Linear(width, 1)
+
+    def place(self, features: Tensor) -> Tensor:
+        """The most likely places, and how likely a look is."""
+        return torch.cat([super().place(features), torch.sigmoid(self.look(features))], -1)
+
+    def distribution(self, features: Tensor) -> Distribution:
+        """Of the number of the place and the look."""
+        return PlaceAndLook(self.actor(features), self.look(features).squeeze(-1))
+
+    def positions(self, actions: Tensor) -> Tensor:
+        """See :class:`GridPolicy`; of actions (B, T, 2) with a look of 0 or 1, else of numbers of places alone."""
+        if actions.dim() == 2:
+            return super().positions(actions)
+        return torch.cat([super().positions(actions[..., 0]), actions[..., 1:].to(self.grid.dtype)], -1)
 
 
 class GaussianPolicy(LearntPolicy):

@@ -97,6 +97,7 @@ class AdaFocusModule(VideoModule):
         head_width: Of the classifier's hidden layer.
         dropout: Before the classifier.
         windows: ``learnt``, or for comparison ``centre``, ``random`` or ``gaussian``.
+        skips: Whether V1's policy leaves frames out; what a look costs in its reward is ``reinforce.look_cost``.
         order: ``time`` or ``middle_first``.
         pretrained: Training begins with backbones that were trained on ImageNet, by torchvision.
         stages: Of V1's training.
@@ -123,6 +124,7 @@ class AdaFocusModule(VideoModule):
         head_width: int | None = None,
         dropout: float | None = None,
         windows: Windows = "learnt",
+        skips: bool = False,
         order: Order = "time",
         pretrained: bool = False,
         stages: Stages = Stages(),
@@ -154,6 +156,7 @@ class AdaFocusModule(VideoModule):
             head_width,
             dropout,
             windows,
+            skips,
             order,
         )
         self.net.exit_by = exit_by
@@ -250,8 +253,8 @@ class AdaFocusModule(VideoModule):
             return ()
         lengths, optim = self.lengths, self.optim
         adam = Optim("adamw", lengths.policy_lr, weight_decay=0.0, schedule="constant", warmup=0.0)
-        classified = ("net.head.*", "net.focus.*")
-        last = classified if lengths.finetune_focus else classified[:1]
+        classified = ("net.head.*", "net.nothing", "net.focus.*")
+        last = classified if lengths.finetune_focus else classified[:2]
         heads = ("net.head.*",) if self.net.variant.shift else ("aux.*",)
         found = (
             Stage(
@@ -381,12 +384,13 @@ class AdaFocusModule(VideoModule):
         )
 
     def _anywhere(self, video: Tensor) -> Tensor:
-        """Random positions, one a frame, or with temporal shift one a clip."""
-        return torch.rand(len(video), 1 if self.net.variant.shift else video.shape[2], 2, device=video.device)
+        """Random positions, one a frame, or with temporal shift one a clip; where frames are skipped, half of them."""
+        shape = (len(video), 1 if self.net.variant.shift else video.shape[2], 3 if self.net.skips else 2)
+        return torch.rand(shape, device=video.device)
 
     def _classified(self, batch: Batch, maps: Tensor, positions: Tensor) -> dict[str, Tensor]:
         video = batch["inputs"]["rgb"]
-        focuses = self.net.look_closely(video, self.net.corners(positions, video))
+        focuses = self.net.look_closely(video, self.net.corners(positions, video), self.net.looks(positions))
         logits, steps = self.net.classify(maps, focuses)
         return {"classifier": self.criterion(logits if steps is None else steps, batch)}
 
@@ -426,13 +430,18 @@ class AdaFocusModule(VideoModule):
         return {"policy": loss}
 
     def rewards(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
-        """What each step's window (B, T, 2) is worth, (B, T), by :attr:`reinforce`; with temporal shift T is 1."""
+        """What each step's position (B, T, 2 or 3) is worth, (B, T), by :attr:`reinforce`; T is 1 with temporal shift."""
+        looks, gain = self.net.looks(positions), self._gains(batch, maps, positions)
+        return gain if looks is None else gain - self.reinforce.look_cost * looks
+
+    def _gains(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
+        """What each step gains in confidence (B, T)."""
         net, video, how = self.net, batch["inputs"]["rgb"], self.reinforce
 
         def confidence(logits: Tensor) -> Tensor:
             return truth(logits, batch["target"], self.task.kind == "multi_label")
 
-        focuses = net.look_closely(video, net.corners(positions, video))
+        focuses = net.look_closely(video, net.corners(positions, video), net.looks(positions))
         logits, steps = net.classify(maps, focuses)
         found = confidence(logits[:, None] if steps is None else steps)
         if how.reward == "raw":

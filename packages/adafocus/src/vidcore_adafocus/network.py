@@ -26,6 +26,7 @@ from vidcore_adafocus.layers import (
     Policy,
     RecurrentHead,
     SigmoidPolicy,
+    SkippingPolicy,
     Windows,
     corners,
     windows_of,
@@ -58,15 +59,20 @@ class AdaFocusNet(nn.Module):
         head_width: Of the classifier's hidden layer.
         dropout: Before the classifier.
         windows: ``learnt``, or without a policy, to compare with, ``centre``, ``random`` or ``gaussian``.
+        skips: Of V1 without temporal shift: the policy also decides whether the focus network looks at a frame at all;
+            where it does not, the classifier gets a learnt vector in place of its features.
         order: In which the frames are looked at: as they come, or the middle first, then both ends, then the middles
             between. Only the first can be streamed; the second suits early exits.
 
     Raises:
-        UserError: An unknown variant or backbone, a window that does not fit the frame, or another grid.
+        UserError: An unknown variant or backbone, a window that does not fit the frame, another grid, or skips of a
+            policy that cannot decide on them.
     """
 
     exit_thresholds: Tensor
     """(T,): how confident one must be to stop after each step; the last is -inf. All inf: not calibrated."""
+    look_threshold: Tensor
+    """Scalar: the focus network looks where a policy that skips finds this probability or more."""
 
     def __init__(
         self,
@@ -84,6 +90,7 @@ class AdaFocusNet(nn.Module):
         head_width: int | None = None,
         dropout: float | None = None,
         windows: Windows = "learnt",
+        skips: bool = False,
         order: Order = "time",
     ) -> None:
         super().__init__()
@@ -103,6 +110,7 @@ class AdaFocusNet(nn.Module):
         self.glance = Glance(build_backbone(self.glance_name, frames=shifts[0]), glance_size)
         self.focus = Focus(build_backbone(self.focus_name, frames=shifts[1]))
         self.map_size = self.glance.backbone.map_size(glance_size or size, max(1, shifts[0]))
+        self.skips = skips
         self.policy = self._policy(spec, windows, places, policy_width or spec.policy_width)
         width = self.glance.num_features + self.focus.num_features
         head_width, dropout = head_width or spec.head_width, spec.dropout if dropout is None else dropout
@@ -117,10 +125,17 @@ class AdaFocusNet(nn.Module):
         self.exit_by: Criterion | None = None
         """How confidence is measured where evaluation stops early; None: it sees all frames."""
         self.register_buffer("exit_thresholds", torch.full((self.frames,), torch.inf))
+        if skips:
+            self.register_buffer("look_threshold", torch.tensor(0.5))
+            self.nothing = nn.Parameter(torch.zeros(self.focus.num_features))
 
     def _policy(self, spec: Variant, windows: Windows, places: int, width: int) -> Policy:
         if windows not in get_args(Windows):
             raise UserError(f"windows {windows!r} is not one of {', '.join(get_args(Windows))}")
+        if self.skips and (windows != "learnt" or spec.version == 2 or spec.shift):
+            raise UserError(
+                "skips are learnt by reinforcement, frame by frame: they need variant v1 and learnt windows"
+            )
         if windows != "learnt":
             return FixedPolicy(windows, spec.shift)
         sizes = (self.glance.num_features, self.map_size)
@@ -128,7 +143,8 @@ class AdaFocusNet(nn.Module):
             kind = GaussianPolicy if spec.version == 1 else ClipPolicy
             return kind(*sizes, self.glance_frames, spec.policy_channels, width)
         if spec.version == 1:
-            return GridPolicy(*sizes, spec.policy_channels, width, places)
+            grid = SkippingPolicy if self.skips else GridPolicy
+            return grid(*sizes, spec.policy_channels, width, places)
         return SigmoidPolicy(*sizes, spec.policy_channels, width)
 
     @property
@@ -155,11 +171,14 @@ class AdaFocusNet(nn.Module):
             return self._with_exits(video)
         maps = self.look(video)
         hidden = video.new_zeros(len(video), self.policy.width)
-        corner = self.corners(self.policy(maps, hidden)[0], video)
-        focuses = self.look_closely(video, corner)
+        positions, _ = self.policy(maps, hidden)
+        corner, looks = self.corners(positions, video), self.looks(positions)
+        focuses = self.look_closely(video, corner, looks)
         logits, steps = self.classify(maps, focuses)
         runs = {name: torch.full((len(video),), count, device=video.device) for name, count in self.runs().items()}
-        return Output(logits, steps, usage=runs, trace={"windows": self.boxes(corner)})
+        if looks is not None:
+            runs["focus"] = looks.sum(1)
+        return Output(logits, steps, usage=runs, trace={"windows": self.in_time(self.boxes(corner, looks))})
 
     # The parts, of whole clips; time is in the order in which frames are looked at, but for windows.
 
@@ -172,15 +191,31 @@ class AdaFocusNet(nn.Module):
         return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def corners(self, positions: Tensor, video: Tensor) -> Tensor:
-        """From positions (B, T or 1, 2) in [0, 1] to corners (B, T, 2) in pixels, y and x; V1's are whole pixels."""
-        positions = positions.expand(-1, video.shape[2], -1)
+        """From positions (B, T or 1, 2 or 3) in [0, 1] to corners (B, T, 2) in pixels, y and x; V1's are whole pixels."""
+        positions = positions[..., :2].expand(-1, video.shape[2], -1)
         return corners(positions, (video.shape[3], video.shape[4]), self.patch, whole=self.variant.version == 1)
 
-    def look_closely(self, video: Tensor, corner: Tensor) -> Tensor:
-        """From clips and corners (B, T, 2) to the focus network's features (B, T, F), all windows in one batch."""
-        frames = self._in_order(video.transpose(1, 2))
-        windows = windows_of(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
-        return self.focus(windows).unflatten(0, frames.shape[:2])
+    def looks(self, positions: Tensor) -> Tensor | None:
+        """At which frames the focus network looks (B, T), by the third of a skipping policy's positions; None: at all."""
+        return positions[..., 2] >= self.look_threshold if self.skips else None
+
+    def look_closely(self, video: Tensor, corner: Tensor, looks: Tensor | None = None) -> Tensor:
+        """From clips and corners (B, T, 2) to the focus network's features (B, T, F), all windows in one batch.
+
+        Of frames that it does not look at they are :attr:`nothing`.
+        """
+        return self._focused(self._in_order(video.transpose(1, 2)), corner, looks)
+
+    def _focused(self, frames: Tensor, corner: Tensor, looks: Tensor | None) -> Tensor:
+        """From frames (B, T, 3, H, W) in the order of corners to features (B, T, F)."""
+        if looks is None:
+            windows = windows_of(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
+            return self.focus(windows).unflatten(0, frames.shape[:2])
+        features = self.nothing.expand(*looks.shape, -1)
+        if not looks.any():
+            return features
+        found = self.focus(windows_of(frames[looks], corner[looks], self.patch))
+        return features.to(found.dtype).index_put((looks,), found)
 
     def classify(self, maps: Tensor, focuses: Tensor) -> tuple[Tensor, Tensor | None]:
         """From maps (B, T', C, h, w) and features (B, T, F) to logits (B, K), and those of each step (B, T, K)."""
@@ -191,11 +226,15 @@ class AdaFocusNet(nn.Module):
         steps, _ = self.head(features, features.new_zeros(len(features), self.head.width), 0)
         return steps[:, -1], steps
 
-    def boxes(self, corner: Tensor) -> Tensor:
-        """From corners (B, T, 2) to boxes (B, T, 4), x1, y1, x2, y2, in the order of time."""
+    def boxes(self, corner: Tensor, looks: Tensor | None = None) -> Tensor:
+        """From corners (B, T, 2) to boxes (B, T, 4), x1, y1, x2, y2; zeros where the focus network does not look."""
         upper_left = corner.flip(-1)
         found = torch.cat([upper_left, upper_left + self.patch], -1)
-        return found if self.order == "time" else found[:, torch.argsort(self._numbers(found.device))]
+        return found if looks is None else found * looks[..., None]
+
+    def in_time(self, values: Tensor) -> Tensor:
+        """Values (B, T, …) of frames as they are looked at, in the order of time."""
+        return values if self.order == "time" else values[:, torch.argsort(self._numbers(values.device))]
 
     def _numbers(self, device: torch.device) -> Tensor:
         return torch.tensor(middle_first(self.frames), device=device)
@@ -235,20 +274,19 @@ class AdaFocusNet(nn.Module):
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Takes the next ``frames`` (B, 3, t, H, W); gives the logits (B, K) after the last, and the new state."""
-        steps, _, state = self._advance(frames, state, state["seen"])
+        steps, _, _, state = self._advance(frames, state, state["seen"])
         return steps[:, -1], state
 
-    def _advance(self, frames: Tensor, state: State, seen: int | Tensor) -> tuple[Tensor, Tensor, State]:
-        """Logits (B, t, K) after each of some frames (B, 3, t, H, W), corners (B, t, 2), and the new state."""
+    def _advance(self, frames: Tensor, state: State, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None, State]:
+        """Logits (B, t, K) after each of some frames (B, 3, t, H, W), corners (B, t, 2), looks, and the new state."""
         images = frames.transpose(1, 2)
         maps = self.glance(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         positions, policy = self.policy(maps, state["policy"])
-        corner = self.corners(positions, frames)
-        windows = windows_of(images.flatten(0, 1), corner.flatten(0, 1), self.patch)
-        focuses = self.focus(windows).unflatten(0, images.shape[:2])
-        features = torch.cat([maps.mean((3, 4)), focuses], 2)
+        corner, looks = self.corners(positions, frames), self.looks(positions)
+        features = torch.cat([maps.mean((3, 4)), self._focused(images, corner, looks)], 2)
         logits, classifier = self.head(features, state["classifier"], seen)
-        return logits, corner, {"policy": policy, "classifier": classifier, "seen": state["seen"] + images.shape[1]}
+        after = {"policy": policy, "classifier": classifier, "seen": state["seen"] + images.shape[1]}
+        return logits, corner, looks, after
 
     # Early exit.
 
@@ -264,20 +302,19 @@ class AdaFocusNet(nn.Module):
         steps = video.new_zeros(len(video), self.frames, self.num_classes)
         boxes = video.new_zeros(len(video), self.frames, 4)
         used = torch.full((len(video),), self.frames, device=video.device)
+        looked = torch.zeros_like(used)
         for step in range(self.frames):
-            logits, corner, state = self._advance(frames[rows, :, step : step + 1], state, step)
+            logits, corner, looks, state = self._advance(frames[rows, :, step : step + 1], state, step)
             steps[rows, step:] = logits.to(steps.dtype)
-            upper_left = corner[:, 0].flip(-1).to(boxes.dtype)
-            boxes[rows, step] = torch.cat([upper_left, upper_left + self.patch], -1)
+            boxes[rows, step] = self.boxes(corner, looks)[:, 0].to(boxes.dtype)
+            looked[rows] += 1 if looks is None else looks[:, 0].long()
             stays = confidence(logits[:, 0], self.exit_by) < self.exit_thresholds[step]
             used[rows[~stays]] = step + 1
             rows, state = rows[stays], {name: value[stays] for name, value in state.items()}
             if not len(rows):
                 break
-        if self.order != "time":
-            boxes = boxes[:, torch.argsort(self._numbers(boxes.device))]
-        usage = dict.fromkeys(self.runs(), used)
-        return Output(steps[:, -1], steps, usage=usage, trace={"windows": boxes})
+        usage = {**dict.fromkeys(self.runs(), used), "focus": looked}
+        return Output(steps[:, -1], steps, usage=usage, trace={"windows": self.in_time(boxes)})
 
     # Cost.
 

@@ -25,6 +25,7 @@ class Reinforce:
         clip: By how much the probability of an action may change in a batch, as a share.
         value: Weight of the critic's loss.
         entropy: Weight of the entropy, which keeps the policy undecided.
+        look_cost: Of a policy that skips, what a look at a frame takes off its reward.
 
     Raises:
         UserError: A value that is out of range.
@@ -36,6 +37,7 @@ class Reinforce:
     clip: float = 0.2
     value: float = 0.5
     entropy: float = 0.01
+    look_cost: float = 0.0
 
     def __post_init__(self) -> None:
         if self.reward not in ("random", "previous", "raw"):

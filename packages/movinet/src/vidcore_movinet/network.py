@@ -173,6 +173,7 @@ class MoViNet(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """From features (..., P), averaged over time and space, to logits (..., K)."""
+        features = features.to(self.dense.weight.dtype)  # running means are float32 whatever the network is
         return self.classifier(self.dropout(self.activation(self.dense(features))))
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
@@ -185,7 +186,8 @@ class MoViNet(nn.Module):
         Returns:
             Tensors of B rows each, on the network's device: ``seen``, the number of frames so far; ``LAYER.agoN``, the
             input of a layer's convolution over time N frames ago, (B, H, W, C); ``LAYER.mean`` and ``head.mean``, the
-            mean of a layer's features so far. A row of zeros is a stream that begins anew.
+            mean of a layer's features so far. A row of zeros is a stream that begins anew. Inputs have the network's
+            dtype, numbers and means are float32.
 
         Raises:
             UserError: The network does not stream.
@@ -198,8 +200,12 @@ class MoViNet(nn.Module):
             shapes |= {f"{name}.{key}": shape for key, shape in layer.shapes((height, width)).items()}
             height, width = layer.output_size((height, width))
         shapes["head.mean"] = (self.dense.in_features,)
-        device = self.dense.weight.device
-        return {name: torch.zeros(batch_size, *shape, device=device) for name, shape in shapes.items()}
+        weight = self.dense.weight
+        dtypes = {name: weight.dtype if ".ago" in name else torch.float32 for name in shapes}
+        return {
+            name: torch.zeros(batch_size, *shape, dtype=dtypes[name], device=weight.device)
+            for name, shape in shapes.items()
+        }
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Takes the next frames of each stream.

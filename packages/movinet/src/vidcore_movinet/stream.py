@@ -191,7 +191,7 @@ class CausalSqueezeExcite(nn.Module):
         if self.position is not None:
             numbers = seen[:, None] + torch.arange(context.shape[1], device=seen.device)
             context = context + self.position(numbers)
-        gate = self.expand(self.activation(self.reduce(context)))
+        gate = self.expand(self.activation(self.reduce(context.to(self.reduce.weight.dtype))))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
         gated = x.permute(0, 2, 3, 1) * gate.flatten(0, 1)[:, None, None]

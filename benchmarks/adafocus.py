@@ -1,0 +1,199 @@
+"""Time of AdaFocus a video: beside its focus network on all full frames, beside the official code, and with early exit.
+
+    python benchmarks/adafocus.py [--device cuda] [--official FOLDER] [--batches 1 16]
+
+FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
+then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random window
+as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are random,
+which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from vidcore.flops import count_macs
+from vidcore_adafocus import AdaFocusNet
+from vidcore_adafocus.exits import confidence, mean_cost, thresholds_for
+
+FRAMES, SIZE, CLASSES = 16, 224, 200
+NETWORKS = (("v1", 96), ("v1", 128), ("v2", 96), ("v2", 128), ("v2", 160))
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Budgets of early exit, of the MACs of all frames."""
+
+
+def timed(run: Callable[[], object], device: str) -> float:
+    """Seconds of a run."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def by_turns(ways: dict[str, Callable[[], object]], device: str, turns: int) -> dict[str, list[float]]:
+    """Seconds of each way, in each turn, after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name, run in ways.items():
+            spent = timed(run, device)
+            if turn:
+                times[name].append(spent)
+    return times
+
+
+def ratio(over: list[float], under: list[float]) -> str:
+    """Median, least and greatest of the turns' ratios."""
+    found = [a / b for a, b in zip(over, under, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
+
+@contextlib.contextmanager
+def official(folder: str, patch: int, batch: int, device: str) -> Iterator[nn.Module]:
+    """The official V1; on the CPU what it sends to a GPU stays where it is."""
+    sys.path.insert(0, folder)
+    stays = mock.patch.object(Tensor, "cuda", lambda self, *_: self) if device == "cpu" else contextlib.nullcontext()
+    with stays, contextlib.redirect_stdout(io.StringIO()):
+        from models import gfv_net  # type: ignore[import-not-found]
+
+        plain = {name: getattr(gfv_net, name) for name in ("resnet50", "mobilenet_v2")}
+        nets = {name: lambda pretrained, build=build: build(pretrained=False) for name, build in plain.items()}
+        options = Namespace(
+            num_segments=FRAMES, num_classes=CLASSES, reward="random", dataset="actnet", input_size=SIZE,
+            batch_size=batch, patch_size=patch, with_glancer=True, feature_map_channels=1280, glance_size=SIZE,
+            action_dim=49, hidden_state_dim=1024, policy_conv=True, gpu=0, continuous=False, gamma=0.7, policy_lr=3e-4,
+            random_patch=False, dropout=0.8, consensus="gru", hidden_dim=1024,
+        )  # fmt: skip
+        with mock.patch.multiple(gfv_net, **nets):
+            yield gfv_net.GFV(options).to(device)
+
+
+def steps_of(net: nn.Module, video: Tensor) -> None:
+    """The official evaluation in stage 2."""
+    images = video.transpose(1, 2)
+    maps, features = net.glance(images.flatten(1, 2))  # type: ignore[operator]
+    for step in range(FRAMES):
+        net.one_step_act(images[:, step], maps[:, step], features[:, step], restart_batch=step == 0, training=False)  # type: ignore[operator]
+    net.focuser.memory.clear_memory()  # type: ignore[union-attr,operator]
+
+
+def against(arguments: argparse.Namespace) -> None:
+    """AdaFocus beside its focus network on all full frames, and beside the official code."""
+    head = "| batch | network | window | ms a video | full frames, ms | MAC ratio | time ratio | official loop / ours |"
+    print(f"{head} official evaluation / ours |\n|" + " --- |" * 9)
+    for batch in arguments.batches:
+        for variant, patch in NETWORKS:
+            with contextlib.ExitStack() as stack:
+                net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE), arguments.device)
+                video = clips(batch, arguments.device)
+                ways: dict[str, Callable[[], object]] = {
+                    "ours": lambda net=net, video=video: net(video),
+                    "full": lambda net=net, video=video: net.focus(video.transpose(1, 2).flatten(0, 1)),
+                }
+                if arguments.official and variant == "v1":
+                    theirs = stack.enter_context(official(arguments.official, patch, batch, arguments.device))
+                    theirs = prepared(theirs, arguments.device)
+                    images = video.transpose(1, 2).flatten(1, 2)
+                    ways["loop"] = lambda net=theirs, images=images: net(
+                        input=images, scan=images, training=False, backbone_pred=False, one_step=True, gpu=0
+                    )
+                    ways["evaluation"] = lambda net=theirs, video=video: steps_of(net, video)
+                times = by_turns(ways, arguments.device, arguments.turns)
+            full = FRAMES * count_macs(net.focus, (video[:1, :, 0],)).total
+            ours, dense = (1000 * statistics.median(times[name]) / batch for name in ("ours", "full"))
+            peers = "".join(f" {ratio(times[way], times['ours'])} |" if way in times else " |" for way in OFFICIAL)
+            print(
+                f"| {batch} | {variant} | {patch} | {ours:.1f} | {dense:.1f} | {net.macs_per_video() / full:.3f} "
+                f"| {ratio(times['ours'], times['full'])} |{peers}",
+                flush=True,
+            )
+
+
+OFFICIAL = ("loop", "evaluation")
+
+
+def exits(arguments: argparse.Namespace) -> None:
+    """Early exit: time against MACs, both as shares of seeing all frames."""
+    print(
+        "\n| batch | order | budget | MACs, of all frames | time, of all frames in one batch | of all, frame by frame |"
+    )
+    print("|" + " --- |" * 6)
+    for batch in arguments.batches:
+        video = clips(batch, arguments.device)
+        for order in ("time", "middle_first"):
+            torch.manual_seed(0)
+            net = prepared(AdaFocusNet("v2", CLASSES, FRAMES, 128, size=SIZE, order=order), arguments.device)
+            scores = confidence(net(video).step_logits, "max_softmax").float().cpu()
+            costs = net.macs_per_video() / FRAMES * torch.arange(1, FRAMES + 1, dtype=torch.float64)
+            ways, shares = {"whole": lambda net=net, video=video: whole(net, video)}, {}
+            for share in SHARES if batch > 1 else SHARES[-1:]:
+                thresholds = thresholds_for(scores, costs, share * float(costs[-1]))
+                shares[share] = mean_cost(scores, thresholds, costs) / float(costs[-1])
+                ways[str(share)] = lambda net=net, video=video, thresholds=thresholds: early(net, video, thresholds)
+            times = by_turns(ways, arguments.device, arguments.turns)
+            for share, macs in shares.items():
+                frames = ratio(times[str(share)], times[str(SHARES[-1])])
+                of_batch = ratio(times[str(share)], times["whole"])
+                print(f"| {batch} | {order} | {share} | {macs:.2f} | {of_batch} | {frames} |", flush=True)
+
+
+def whole(net: AdaFocusNet, video: Tensor) -> None:
+    """Sees all frames, in one batch."""
+    net.exit_by = None
+    net(video)
+
+
+def early(net: AdaFocusNet, video: Tensor, thresholds: Tensor) -> None:
+    """Stops where it is confident."""
+    net.exit_by = "max_softmax"
+    net.exit_thresholds.copy_(thresholds)
+    net(video)
+
+
+def prepared(net: nn.Module, device: str) -> nn.Module:
+    """In eval mode, as its device likes it best."""
+    net.eval()  # of the official code, returns nothing
+    net.to(device, memory_format=torch.channels_last)
+    for module in net.modules():
+        if isinstance(module, nn.GRU):
+            module.flatten_parameters()
+    return net
+
+
+def clips(batch: int, device: str) -> Tensor:
+    """(B, 3, T, H, W)."""
+    images = torch.randn(batch * FRAMES, 3, SIZE, SIZE, device=device).to(memory_format=torch.channels_last)
+    return images.unflatten(0, (batch, FRAMES)).transpose(1, 2)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--official", metavar="FOLDER")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--turns", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU, two threads"
+    print(f"{where}, torch {torch.__version__}\n")
+    with torch.inference_mode():
+        against(arguments)
+        exits(arguments)
+
+
+if __name__ == "__main__":
+    main()

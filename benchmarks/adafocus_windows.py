@@ -1,0 +1,190 @@
+"""AdaFocus from scratch on digits that are legible in the window only, and fine-tuned on real videos, over seeds.
+
+    pip install ./benchmarks/plugin[lite0]
+    python benchmarks/adafocus_windows.py digits tennis7=FOLDER --runs DIR [--jobs 2] [--accelerator gpu]
+
+Each row is one `vid fit` and one `vid test`: learnt windows of V1 and V2, and what they are compared with: windows at
+random, in the centre and around it, the glance network alone, and the focus network on all full frames. A run that is
+already in DIR is not repeated. Top-1 is that after the last epoch, of `test` where there is one, else of `val`. A window
+is on the glyph where the centre of the glyph is in it. FOLDER holds the set's `labels.csv`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from trainings import last, percent, train
+
+from vidcore.batch import Batch
+from vidcore.checkpoint import load_module
+from vidcore_datasets.moving_digits import MovingDigits
+
+WINDOWS = ("learnt", "random", "centre", "gaussian")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One set and the networks for it.
+
+    Args:
+        clip: Options of the clip, for all models.
+        data: Options of the data.
+        glance: Backbone that sees whole frames, ``glance_size``² of them.
+        focus: Backbone that sees windows of ``patch``².
+        average: Further options of the networks to compare with, which see whole frames.
+        v1: Of V1.
+        v2: Of V2.
+    """
+
+    clip: str
+    data: str
+    glance: str
+    glance_size: int
+    focus: str
+    patch: int
+    average: str
+    v1: str
+    v2: str
+
+
+DIGITS = {"frame_size": 128, "glyph_size": 18, "num_frames": 4, "off_centre": True}
+SETTINGS = {
+    "digits": Setting(
+        clip="--model.clip.segments 4 --model.clip.size 128 --model.clip.short_side 128",
+        data="--data moving_digits --data.batch_size 16 "
+        + " ".join(f"--data.{name} {str(value).lower()}" for name, value in DIGITS.items()),
+        glance="tiny_cnn",
+        glance_size=48,
+        focus="small_cnn",
+        patch=40,
+        average="--model.optim.lr 1e-3 --trainer.max_epochs 30",
+        v1="--model.policy_width 128 --model.head_width 256 --model.dropout 0.2 --model.stages.backbones 15 "
+        "--model.stages.windows 10 --model.stages.policy 15 --model.stages.finetuning 5 "
+        "--model.stages.backbones_lr 1e-3 --model.stages.windows_lr 1e-3 --model.stages.finetuning_lr 3e-4 "
+        "--model.stages.policy_lr 1e-3 --model.stages.focus 1.0 --model.reinforce.epochs 3 --trainer.max_epochs 45",
+        v2="--model.policy_width 128 --model.head_width 256 --model.rates.glance 1.0 --model.rates.policy 0.3 "
+        "--model.rates.head 1.0 --model.optim.lr 1e-3 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 40",
+    ),
+    "tennis7": Setting(
+        clip="--model.clip.segments 8 --model.clip.size 224 --model.clip.short_side 224 --model.clip.mean [0.5,0.5,0.5] "
+        "--model.clip.std [0.5,0.5,0.5] --model.pretrained true",
+        data="--data csv --data.batch_size 16 --data.augment.scale [0.5,1.0] --data.augment.hflip 0.5",
+        glance="efficientnet_lite0",
+        glance_size=96,
+        focus="efficientnet_lite0",
+        patch=96,
+        average="--model.optim.lr 3e-4 --trainer.max_epochs 20",
+        v1="--model.policy_width 256 --model.head_width 256 --model.dropout 0.5 --model.stages.backbones 10 "
+        "--model.stages.windows 8 --model.stages.policy 10 --model.stages.finetuning 5 "
+        "--model.stages.backbones_lr 3e-4 --model.stages.windows_lr 1e-3 --model.stages.finetuning_lr 3e-4 "
+        "--model.stages.focus 0.3 --model.reinforce.epochs 3 --trainer.max_epochs 33",
+        v2="--model.policy_width 256 --model.head_width 512 --model.rates.glance 1.0 --model.rates.policy 0.3 "
+        "--model.rates.head 3.0 --model.optim.lr 3e-4 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 30",
+    ),
+}
+
+
+def rows(setting: Setting) -> dict[str, str]:
+    """Options of the model by row of the table."""
+    average = f"--model frame_average {setting.average}"
+    found = {
+        "full frames": f"{average} --model.backbone {setting.focus}",
+        "glance network alone": f"{average} --model.backbone {setting.glance} --model.size {setting.glance_size}",
+    }
+    networks = (
+        f"--model adafocus --model.glance {setting.glance} --model.focus {setting.focus} --model.patch {setting.patch} "
+        f"--model.glance_size {setting.glance_size} --model.optim.name adamw"
+    )
+    for variant, windows in itertools.product(("v1", "v2"), WINDOWS):
+        options = f"--model.variant {variant} --model.windows {windows} {getattr(setting, variant)}"
+        found[f"{variant.upper()}, {windows} windows"] = f"{networks} {options}"
+    return found
+
+
+def run(row: str, seed: int, name: str, setting: Setting, runs: Path, accelerator: str) -> dict[str, float]:
+    """One training and its test; ``hits``: the share of windows on the glyph, where that is known."""
+    options = " ".join(["--data.num_workers 1", setting.data, rows(setting)[row], setting.clip]).split()
+    place = runs / f"{name}-{row.replace(', ', '-').replace(' ', '_')}-{seed}"
+    result = train(place, seed, [*options, "--trainer.check_val_every_n_epoch", "5"], accelerator=accelerator)
+    if row.endswith("windows") and name == "digits":
+        result["hits"] = hits(last(place), accelerator)
+    return result
+
+
+@torch.no_grad()
+def hits(checkpoint: Path, accelerator: str) -> float:
+    """The share of test windows in which the glyph's centre is."""
+    device = "cuda" if accelerator == "gpu" else "cpu"
+    module = load_module(checkpoint).to(device)
+    data = MovingDigits(detection=True, batch_size=20, num_workers=0, **DIGITS)
+    data.clip_spec = module.clip_spec
+    inside = []
+    for batch in data.test_dataloader():
+        moved = module.normalised(Batch(inputs={"rgb": batch["inputs"]["rgb"].to(device)}, ids=batch["ids"]))
+        for windows, target in zip(module(moved).trace["windows"].cpu(), batch["target"], strict=True):
+            centres = (target["boxes"][:, :2] + target["boxes"][:, 2:]) / 2
+            window = windows[target["frames"]]
+            inside.append(((window[:, :2] <= centres) & (centres <= window[:, 2:])).all(1).float())
+    return float(torch.cat(inside).mean())
+
+
+def table(name: str, setting: Setting, seeds: int, jobs: int, runs: Path, accelerator: str) -> str:
+    """A Markdown table."""
+    found = rows(setting)
+    one = partial(run, name=name, setting=setting, runs=runs, accelerator=accelerator)
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(lambda pair: one(*pair), itertools.product(found, range(seeds))))
+    lines = ["| set | row | top-1 | windows on the glyph | GMACs | of full frames | minutes a run |"]
+    lines.append("|" + " --- |" * 7)
+    full = results[0]["gmacs"]
+    for number, row in enumerate(found):
+        mine = results[number * seeds : (number + 1) * seeds]
+        on_glyph = percent([result["hits"] for result in mine]) if "hits" in mine[0] else ""
+        lines.append(
+            f"| {name} | {row} | {percent([result['test_top1'] for result in mine])} | {on_glyph} "
+            f"| {mine[0]['gmacs']:.3f} | {mine[0]['gmacs'] / full:.2f} "
+            f"| {statistics.mean(result['minutes'] for result in mine):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def settings(given: Sequence[str]) -> dict[str, Setting]:
+    """By name and split; of `tennis7` both."""
+    found = {}
+    for argument in given:
+        name, _, folder = argument.partition("=")
+        for split in ("split", "split_easy") if folder else ("",):
+            setting = SETTINGS[name]
+            if split:
+                options = f"{setting.data} --data.path {folder}/labels.csv --data.split_column {split}"
+                setting = replace(setting, data=options)
+            found[f"{name}-{split}" if split else name] = setting
+    return found
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME[=FOLDER]", help=f"NAME of {', '.join(SETTINGS)}")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
+    arguments = parser.parse_args()
+    if "digits" in arguments.sets:
+        MovingDigits(**DIGITS).prepare_data()
+    for name, setting in settings(arguments.sets).items():
+        print(table(name, setting, arguments.seeds, arguments.jobs, arguments.runs, arguments.accelerator), flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
