@@ -81,9 +81,7 @@ def test_of_several_the_nearest(tmp_path: Path) -> None:
 
 def test_missing_is_an_error_or_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, *ALL[1:])
-    message = (
-        r"pets, train: 1 of 3 videos are missing, such as .*cat/a.mp4; all are listed in .*skip.* the 2 that"
-    )
+    message = r"pets, train: 1 of 3 videos are missing, such as .*cat/a.mp4; all are listed in .*skip.* the 2 that"
     with pytest.raises(UserError, match=message):
         Pets(str(tmp_path)).samples("train")
     assert len(Pets(str(tmp_path)).samples("val")) == 2, "what a run does not need may be missing"

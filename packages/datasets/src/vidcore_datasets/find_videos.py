@@ -28,23 +28,24 @@ def find_videos(paths: Collection[str], root: str | Path) -> dict[str, str]:
     """
     if not Path(root).is_dir():
         raise UserError(f"{root} {'is not a folder' if Path(root).exists() else 'does not exist'}: expected the videos")
-    wanted = {_stem(os.path.basename(path)) for path in paths}  # noqa: PTH119
-    found: dict[str, list[str]] = {}
+    stems = {path: _stem(path.rpartition(os.sep)[2]) for path in paths}
+    wanted = set(stems.values())
+    found: dict[str, str] = {}
+    namesakes: dict[str, list[str]] = {}
     for parent, folders, names in os.walk(root, followlinks=True):
-        for name in folders:
-            if name in wanted:
-                found.setdefault(name, []).append(os.path.join(parent, name))  # noqa: PTH118
-        folders[:] = [name for name in folders if name not in wanted and not name.startswith(".")]
-        for name in names:
-            stem = _stem(name)
+        for stem, name in [*((name, name) for name in folders), *((_stem(name), name) for name in names)]:
             if stem in wanted:
-                found.setdefault(stem, []).append(os.path.join(parent, name))  # noqa: PTH118
-    places = {}
-    for path in paths:
-        candidates = found.get(_stem(os.path.basename(path)))  # noqa: PTH119
-        if candidates:
-            places[path] = path if path in candidates else min(candidates, key=lambda place: _distance(path, place))
-    return places
+                place = f"{parent}{os.sep}{name}"
+                if found.setdefault(stem, place) is not place:
+                    namesakes.setdefault(stem, []).append(place)
+        folders[:] = [name for name in folders if name not in wanted and not name.startswith(".")]
+    return {
+        path: min([found[stem], *namesakes[stem]], key=lambda place: _distance(path, place))
+        if stem in namesakes
+        else found[stem]
+        for path, stem in stems.items()
+        if stem in found
+    }
 
 
 def _stem(name: str) -> str:
@@ -53,11 +54,11 @@ def _stem(name: str) -> str:
     return stem if dot + ending.lower() in VIDEO_ENDINGS else name
 
 
-def _distance(path: str, place: str) -> tuple[int, int, str]:
-    """Sorts by the number of enclosing folders that agree, then flat before deep, then by name."""
+def _distance(path: str, place: str) -> tuple[bool, int, int, str]:
+    """Sorts by whether it is the path, by the number of enclosing folders that agree, flat before deep, by name."""
     agree = 0
     for one, other in zip(Path(path).parts[-2::-1], Path(place).parts[-2::-1], strict=False):
         if one != other:
             break
         agree += 1
-    return -agree, len(Path(place).parts), place
+    return place != path, -agree, len(Path(place).parts), place
