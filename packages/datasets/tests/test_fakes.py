@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from fake import FAKES
 
 from vidcore import plugins
 from vidcore.cli import main
+from vidcore_datasets.published import PublishedData
 
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--trainer.logger", "false"]
 FIT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.num_sanity_val_steps", "0"]
@@ -39,10 +41,11 @@ def test_sizes(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     options = {
         key.removeprefix("--data."): value for key, value in zip(fake.options[::2], fake.options[1::2], strict=True)
     }
-    options = {key: int(value) if value.isdecimal() else value for key, value in options.items()}
+    options = {key: yaml.safe_load(value) for key, value in options.items()}
     data = plugins.load("vidcore.data", name)(str(tmp_path / "data"), **options)
     assert {split: len(data.samples(split)) for split in ("train", "val", "test")} == fake.sizes
-    assert "instead of" in caplog.text, "a fake has not the published number of clips"
+    if isinstance(data, PublishedData):
+        assert "instead of" in caplog.text, "a fake has not the published number of clips"
     for split in fake.sizes:
         assert all(Path(sample.path).exists() for sample in data.samples(split))
         assert len({sample.id for sample in data.samples(split)}) == fake.sizes[split]

@@ -13,9 +13,14 @@ VIDEO_ENDINGS = frozenset(
 )
 """In lower case; what a folder holds besides is passed over."""
 
+PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+"""In lower case."""
+
 
 def expand_paths(arguments: Sequence[str]) -> list[str]:
     """Files as they are, the videos below folders, and what glob patterns match, in order and without repeats.
+
+    Where no video is below a folder, the folders of pictures are, each of them a video's frames.
 
     Raises:
         UsageError: An argument that stands for nothing.
@@ -25,6 +30,8 @@ def expand_paths(arguments: Sequence[str]) -> list[str]:
         if Path(argument).is_dir():
             below = sorted(Path(argument).rglob("*"))
             found = [str(path) for path in below if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
+            if not found:
+                found = [str(path.parent) for path in below if path.suffix.lower() in PICTURE_ENDINGS]
             if not found:
                 raise UsageError(f"no video below {argument}; known endings: {' '.join(sorted(VIDEO_ENDINGS))}")
         elif Path(argument).is_file():

@@ -10,7 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fake import diving48, hmdb51, kinetics, mini_sports1m, moments, ucf101
+from fake import (
+    activitynet,
+    charades,
+    coco_vid,
+    diving48,
+    fcvid,
+    hmdb51,
+    imagenet_vid,
+    jester,
+    kinetics,
+    mini_sports1m,
+    moments,
+    moments_multi,
+    ssv1,
+    ssv2,
+    ucf101,
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,14 @@ class Fake:
 
 
 FAKES = {
+    "activitynet": Fake(activitynet.make, {"train": 2, "val": 2, "test": 2}),
+    "charades": Fake(charades.make, {"train": 2, "val": 2, "test": 2}),
+    "coco_vid": Fake(coco_vid.make, {"train": 2, "val": 2, "test": 2}, model="small_models.BrightestSpot"),
     "diving48": Fake(diving48.make, {"train": 8, "val": 4, "test": 4}),
+    "fcvid": Fake(fcvid.make, {"train": 2, "val": 2, "test": 2}),
     "hmdb51": Fake(hmdb51.make, {"train": 8, "val": 4, "test": 4}, ("--data.fold", "2")),
+    "imagenet_vid": Fake(imagenet_vid.make, {"train": 7, "val": 2, "test": 2}, model="small_models.BrightestSpot"),
+    "jester": Fake(jester.make, {"train": 3, "val": 2, "test": 2}),
     "kinetics400": Fake(kinetics.make, {"train": 8, "val": 4, "test": 4}),
     "kinetics600": Fake(kinetics.make_flat, {"train": 8, "val": 4, "test": 4}),
     "kinetics700": Fake(kinetics.make, {"train": 8, "val": 4, "test": 4}, ("--data.year", "2019")),
@@ -40,5 +62,8 @@ FAKES = {
     "mini_kinetics": Fake(kinetics.make, {"train": 4, "val": 2, "test": 2}),
     "mini_sports1m": Fake(mini_sports1m.make, {"train": 8, "val": 4, "test": 4}),
     "moments": Fake(moments.make, {"train": 8, "val": 4, "test": 4}),
+    "moments_multi": Fake(moments_multi.make, {"train": 3, "val": 2, "test": 2}),
+    "ssv1": Fake(ssv1.make, {"train": 4, "val": 2, "test": 2}),
+    "ssv2": Fake(ssv2.make, {"train": 3, "val": 2, "test": 1}, ("--data.official_test", "true")),
     "ucf101": Fake(ucf101.make, {"train": 8, "val": 4, "test": 4}, ("--data.fold", "3")),
 }

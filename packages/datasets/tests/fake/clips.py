@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from vidcore.video.encode import write_video
 
@@ -26,3 +27,12 @@ def _encoded(index: int) -> bytes:
         path = Path(folder, "clip.mp4")
         write_video(path, frames.to(torch.uint8), fps=8)
         return path.read_bytes()
+
+
+def write_frames(folder: Path, index: int, count: int = 8, name: str = "{:05d}.jpg", first: int = 1) -> None:
+    """Writes pictures of 32 × 24 in the colour of class ``index``, numbered from ``first``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    colour = torch.randint(0, 200, (3,), generator=torch.Generator().manual_seed(index))
+    picture = Image.fromarray(colour.expand(24, 32, 3).to(torch.uint8).numpy())
+    for number in range(first, first + count):
+        picture.save(folder / name.format(number))
