@@ -92,18 +92,19 @@ def read_kinetics(
         except UserError:
             if split != "test":
                 raise
-        else:
-            rows[split] = list(_clips(file, labelled=split != "test"))
+            continue
+        rows[split] = list(_clips(file, labelled=split != "test"))
     classes = sorted({label for label, _ in rows["train"]})
     index = {name: number for number, name in enumerate(classes)}
     unseen = sorted({label for part in rows.values() for label, _ in part} - index.keys())
     if unseen:
         what = f"no training clip has the class {unseen[0]!r} of another split; are the files of one edition?"
         raise UserError(f"{published.name} in {annotation_folder or root}: {what}")
-    samples = {
-        split: [Sample(str(Path(root, split, label, f"{clip}.mp4")), index[label], id=clip) for label, clip in part]
-        for split, part in rows.items()
-    }
+    samples = {}
+    for split, part in rows.items():
+        folders = {label: Path(root, split, label) for label in classes}  # as text below: there are very many clips
+        if part:
+            samples[split] = [Sample(f"{folders[label]}/{clip}.mp4", index[label], id=clip) for label, clip in part]
     return Annotations(Task("single_label", tuple(classes)), samples)
 
 

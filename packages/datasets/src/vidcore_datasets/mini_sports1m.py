@@ -82,9 +82,7 @@ def read_mini_sports1m(
         for number, line in read_lines(path):
             match = _LINE.fullmatch(line)
             if not match or int(match["label"]) >= len(classes):
-                raise UserError(
-                    f"{path}, line {number}: {line!r} is not VIDEO NUMBER with a number below {len(classes)}"
-                )
+                raise UserError(f"{path}, line {number}: {line!r} is not VIDEO CLASS, a number below {len(classes)}")
             name = match["name"]
             samples[split].append(Sample(str(Path(root, f"{name}.mp4")), int(match["label"]), id=name))
     return Annotations(Task("single_label", classes), samples)

@@ -69,12 +69,12 @@ def read_moments(root: str | Path, annotation_folder: str | Path | None = None) 
     index = {name: number for number, name in enumerate(classes)}
     samples: dict[str, list[Sample]] = {}
     for split, name, folder in (("train", "trainingSet.csv", "training"), ("val", "validationSet.csv", "validation")):
-        path = file(name)
+        path, above = file(name), Path(root, folder)
         samples[split] = []
         for line, cells in read_table(path):
             if len(cells) < 2 or cells[1] not in index:
                 raise UserError(f"{path}, line {line}: no class of moments_categories.txt in {','.join(cells)!r}")
-            samples[split].append(Sample(str(Path(root, folder, cells[0])), index[cells[1]], id=cells[0]))
+            samples[split].append(Sample(f"{above}/{cells[0]}", index[cells[1]], id=cells[0]))
     return Annotations(Task("single_label", classes), samples)
 
 
