@@ -1,27 +1,29 @@
 """Kinetics: ten seconds of YouTube with one human action, in editions of 400, 600 and 700 classes.
 
-Where from
+Where from:
     Videos and annotations: the Common Visual Data Foundation, https://github.com/cvdfoundation/kinetics-dataset
     (Kinetics-700 of 2019: its annotations are at
     https://storage.googleapis.com/deepmind-media/Datasets/kinetics700.tar.gz, its videos among those of 2020).
-Licence
+
+Licence:
     Annotations: CC BY 4.0. Videos: their uploaders'.
-Splits
-    ==================== ======= ====== ======
-    edition              train   val    test
-    ==================== ======= ====== ======
-    ``kinetics400``      246,534 19,906 39,805
-    ``kinetics600``      392,622 30,000 72,924
-    ``kinetics700``      545,317 35,000 70,000
-    ``kinetics700_2020`` 545,793 34,256 67,858
-    ==================== ======= ====== ======
+
+Splits:
+    | edition            | train   | val    | test   |
+    | ------------------ | ------- | ------ | ------ |
+    | `kinetics400`      | 246,534 | 19,906 | 39,805 |
+    | `kinetics600`      | 392,622 | 30,000 | 72,924 |
+    | `kinetics700`      | 545,317 | 35,000 | 70,000 |
+    | `kinetics700_2020` | 545,793 | 34,256 | 67,858 |
 
     Rows of the annotation files, not videos that can still be had. Verified: all of 400 (the foundation's own count of
-    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, their
-    sums those of the papers (495,547; 650,317; 647,907).
-Test
+    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, and could
+    not be counted here.
+
+Test:
     Where ``test.csv`` has no labels (400 from DeepMind, 600 from the crawler, 700), ``test`` uses ``val``.
-Citation
+
+Citation:
     Kay et al., The Kinetics Human Action Video Dataset, arXiv:1705.06950; Carreira et al., A Short Note about
     Kinetics-600, arXiv:1808.01340; Carreira et al., A Short Note on the Kinetics-700 Human Action Dataset,
     arXiv:1907.06987; Smaira et al., A Short Note on the Kinetics-700-2020 Human Action Dataset, arXiv:2010.10864.

@@ -1,16 +1,20 @@
 """Moments in Time: three seconds of anything that happens, one class each, in two versions.
 
-Where from
+Where from:
     http://moments.csail.mit.edu, after filling in a form: an archive with ``trainingSet.csv``, ``validationSet.csv``,
     ``moments_categories.txt``, ``training/`` and ``validation/``.
-Licence
+
+Licence:
     Of its own, in the archive: research and teaching only.
-Splits
+
+Splits:
     Version 1: 802,264 train, 33,900 val, 339 classes. Version 2: 727,305 train, 30,500 val, 305 classes. The 305 are
     counted, the others as cited.
-Test
+
+Test:
     Its labels are not public: ``test`` uses ``val``.
-Citation
+
+Citation:
     Monfort et al., Moments in Time Dataset: One Million Videos for Event Understanding, TPAMI 2019, arXiv:1801.03150.
 
 The version with several labels a video is another data set, Multi-Moments in Time.
