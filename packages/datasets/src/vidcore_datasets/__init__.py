@@ -27,6 +27,7 @@ _PUBLIC = {
     "Kinetics600": "kinetics",
     "Kinetics700": "kinetics",
     "KineticsSounds": "kinetics_sounds",
+    "MOTION_GROUPS": "tracks",
     "MiniKinetics": "mini_kinetics",
     "MiniSports1M": "mini_sports1m",
     "Moments": "moments",

@@ -1,4 +1,4 @@
-"""One's own video with boxes, annotated as in COCO with videos: what CVAT, mmtracking and TAO write.
+"""One's own video with boxes, annotated as in COCO with videos (mmtracking's CocoVID).
 
 A JSON file for each split, with four lists; other keys are ignored::
 
