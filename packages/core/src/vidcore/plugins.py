@@ -29,33 +29,14 @@ KNOWN = {
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
     "vidcore.commands": {"exits": "vidcore-adafocus"},
-    "vidcore.data": {
-        "activitynet": "vidcore-datasets",
-        "charades": "vidcore-datasets",
-        "coco_vid": "vidcore-datasets",
-        "csv": "vidcore-datasets",
-        "diving48": "vidcore-datasets",
-        "fcvid": "vidcore-datasets",
-        "folder": "vidcore-datasets",
-        "hmdb51": "vidcore-datasets",
-        "imagenet_vid": "vidcore-datasets",
-        "jester": "vidcore-datasets",
-        "kinetics400": "vidcore-datasets",
-        "kinetics600": "vidcore-datasets",
-        "kinetics700": "vidcore-datasets",
-        "kinetics_sounds": "vidcore-datasets",
-        "mini_kinetics": "vidcore-datasets",
-        "mini_sports1m": "vidcore-datasets",
-        "moments": "vidcore-datasets",
-        "moments_multi": "vidcore-datasets",
-        "moving_digits": "vidcore-datasets",
-        "ssv1": "vidcore-datasets",
-        "ssv2": "vidcore-datasets",
-        "ucf101": "vidcore-datasets",
-        "unlabelled": "vidcore-datasets",
-        "video_list": "vidcore-datasets",
-    },
-}
+    "vidcore.data": dict.fromkeys(
+        ("activitynet", "charades", "coco_vid", "csv", "diving48", "fcvid", "folder", "hmdb51", "imagenet_vid",
+         "jester", "kinetics400", "kinetics600", "kinetics700", "kinetics_sounds", "mini_kinetics",
+         "mini_sports1m", "moments", "moments_multi", "moving_digits", "ssv1", "ssv2", "ucf101", "unlabelled",
+         "video_list"),
+        "vidcore-datasets",
+    ),
+}  # fmt: skip
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""
 
 
