@@ -314,13 +314,15 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path, backend):
         open_video(folder / "2.png", backend)
 
 
-def test_folders_of_pictures_are_found_where_there_is_no_video(tmp_path):
+def test_folders_of_pictures_are_found_as_videos(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         save_pictures(tmp_path / name / "v", ["1.jpg", "2.jpg"])
-    assert expand_paths([str(tmp_path)]) == [str(tmp_path / "a/v"), str(tmp_path / "b/v")]
-    (tmp_path / "a/clip.mp4").touch()
-    assert expand_paths([str(tmp_path)]) == [str(tmp_path / "a/clip.mp4")], "a picture beside videos is none"
+    assert expand_paths([str(tmp_path)], frames=True) == [str(tmp_path / "a/v"), str(tmp_path / "b/v")]
+    (tmp_path / "a/v/clip.mp4").touch()
+    expected = [str(tmp_path / "a/v/clip.mp4"), str(tmp_path / "b/v")]
+    assert expand_paths([str(tmp_path)], frames=True) == expected, "pictures beside videos are none"
+    assert expand_paths([str(tmp_path)]) == expected[:1]
 
 
 def test_folders_of_pictures_that_are_none(tmp_path):

@@ -26,7 +26,7 @@ from typing import Any
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
-from vidcore.video.frames import pictures
+from vidcore.video.frames import frame_files
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, complete_splits
 from vidcore_datasets.boxes import Row, box_target
@@ -111,7 +111,7 @@ def _positions(path: Path, frames: Sequence[dict[str, Any]]) -> dict[Any, int]:
     """By an image's id, which frame of the video it is."""
     if not path.is_dir():  # a file, or missing, which is said later
         return {image["id"]: int(image["frame_id"]) for image in frames}
-    order = {picture.name: number for number, picture in enumerate(pictures(path))}
+    order = {picture.name: number for number, picture in enumerate(frame_files(path))}
     lost = [image["file_name"] for image in frames if os.path.basename(image["file_name"]) not in order]  # noqa: PTH119
     if lost:
         raise UserError(f"{path} lacks {len(lost)} pictures that are listed, such as {lost[0]}")

@@ -12,12 +12,12 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from typing_extensions import Self
 
-from vidcore.files import PICTURE_ENDINGS
+from vidcore.files import PICTURE_ENDINGS, pictures
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import check_indices
 
 
-def pictures(folder: str | os.PathLike[str]) -> list[Path]:
+def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The pictures in a folder, in the order of the last number in their names, then of the names.
 
     ``img_2.jpg`` comes before ``img_10.jpg``.
@@ -26,7 +26,7 @@ def pictures(folder: str | os.PathLike[str]) -> list[Path]:
         VideoError: No such folder.
     """
     try:
-        files = [file for file in Path(folder).iterdir() if file.suffix.lower() in PICTURE_ENDINGS]
+        files = [Path(folder, name) for name in pictures(folder)]
     except OSError as error:
         raise VideoError(folder, error.strerror or error) from error
     return sorted(files, key=_number_and_name)
@@ -35,7 +35,7 @@ def pictures(folder: str | os.PathLike[str]) -> list[Path]:
 class FrameFolder:
     """A folder of pictures as a video, or one picture as a video of one frame.
 
-    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`pictures`. Pictures have no time of their
+    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of their
     own: they are ``1 / fps`` seconds apart.
 
     Args:
@@ -53,7 +53,7 @@ class FrameFolder:
         if not fps > 0:
             raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
-        self._files = [Path(path)] if os.path.isfile(path) else pictures(path)  # noqa: PTH113 - as in open_video
+        self._files = [Path(path)] if os.path.isfile(path) else frame_files(path)  # noqa: PTH113 - as in open_video
         if not self._files:
             raise VideoError(path, f"has no pictures ({' '.join(sorted(PICTURE_ENDINGS))})")
         self.size: tuple[int, int] = tuple(self._read(0).shape[-2:])  # type: ignore[assignment]
