@@ -18,7 +18,7 @@ Citation
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from vidcore.dataset import Sample
@@ -56,6 +56,7 @@ def read_fcvid(
     videos, rows = read_lines(split_file), read_lines(label_file)
     if len(videos) != len(rows):
         raise UserError(f"{split_file} lists {len(videos)} videos, {label_file} has {len(rows)} rows")
+    root = Path(root)
     samples: dict[str, list[Sample]] = {"train": [], "test": []}
     columns = len(rows[0][1].split()) if rows else 0
     for (number, line), (row, values) in zip(videos, rows, strict=True):
@@ -66,8 +67,8 @@ def read_fcvid(
         if len(cells) != columns or not set(cells) <= {"0", "1"}:
             raise UserError(f"{label_file}, line {row}: expected {columns} times 0 or 1")
         target = tuple(column for column, cell in enumerate(cells) if cell == "1")
-        path = PurePosixPath(name.replace("\\", "/"))
-        samples[split].append(Sample(str(Path(root, path)), target, id=str(path.with_suffix(""))))
+        path = name.replace("\\", "/")
+        samples[split].append(Sample(f"{root}/{path}", target, id=path.rpartition(".")[0] or path))
     names = [name for _, name in read_lines(class_names)] if class_names else list(map(str, range(columns)))
     if len(names) != columns:
         raise UserError(f"{class_names} names {len(names)} classes, {label_file} has {columns}")

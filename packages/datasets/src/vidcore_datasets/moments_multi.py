@@ -71,7 +71,7 @@ def read_moments_multi(root: str | Path, annotation_folder: str | Path | None = 
 
 
 def _read_list(path: Path, root: str | Path, classes: int) -> list[Sample]:
-    samples = []
+    samples, folder = [], Path(root, "videos")
     for line, (name, *labels) in read_table(path):
         try:
             target = tuple(sorted({int(label) for label in labels}))
@@ -79,7 +79,7 @@ def _read_list(path: Path, root: str | Path, classes: int) -> list[Sample]:
             raise UserError(f"{path}, line {line}: expected PATH,NUMBER,NUMBER,… ({error})") from error
         if not target or target[0] < 0 or target[-1] >= classes:
             raise UserError(f"{path}, line {line}: classes {labels} are not numbers from 0 to {classes - 1}")
-        samples.append(Sample(str(Path(root, "videos", name)), target, id=name))
+        samples.append(Sample(f"{folder}/{name}", target, id=name))
     return samples
 
 

@@ -73,7 +73,7 @@ def read_ssv2(
 
     def samples(ids: list[tuple[str, int]]) -> list[Sample]:
         folder = Path(root, "20bn-something-something-v2")
-        return [Sample(str(folder / f"{video}.webm"), label, id=video, fps=FPS) for video, label in ids]
+        return [Sample(f"{folder}/{video}.webm", label, id=video, fps=FPS) for video, label in ids]
 
     train = samples(_read_split(file("train.json"), index))
     val = samples(_read_split(file("validation.json"), index))

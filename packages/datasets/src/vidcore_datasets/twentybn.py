@@ -47,12 +47,13 @@ def read_id_lists(
         names = (f"{prefix}-{name}.csv", f"{name}.csv")
         return official_file(root, names, published, annotation_folder, LIST_FOLDERS)
 
+    folder = Path(root, videos)  # a path object for each video would take most of the time
     classes = tuple(name for _, name in read_lines(file("labels")))
     index = {name: number for number, name in enumerate(classes)}
 
     def samples(name: str) -> list[Sample]:
         ids = read_ids(file(name), index)
-        return [Sample(str(Path(root, videos, video)), label, id=video, fps=FPS) for video, label in ids]
+        return [Sample(f"{folder}/{video}", label, id=video, fps=FPS) for video, label in ids]
 
     train, val = samples("train"), samples("validation")
     test = samples("test-answers") if official_test else val

@@ -35,8 +35,8 @@ def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
 class FrameFolder:
     """A folder of pictures as a video, or one picture as a video of one frame.
 
-    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of their
-    own: they are ``1 / fps`` seconds apart.
+    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of
+    their own: they are ``1 / fps`` seconds apart.
 
     Args:
         path: The folder, or the picture.
