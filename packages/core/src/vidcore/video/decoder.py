@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -98,7 +97,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         UserError: The backend is unknown, or cannot be imported.
     """
     # Path.is_dir raises where there is no permission.
-    if os.path.isdir(path) or Path(path).suffix.lower() in PICTURE_ENDINGS:  # noqa: PTH112
+    if os.path.isdir(path) or os.fspath(path).lower().endswith(tuple(PICTURE_ENDINGS)):  # noqa: PTH112
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)
