@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from vidcore.errors import UserError
+from vidcore.files import expand_paths
 from vidcore.video.decoder import BACKENDS, VideoError, installed_backends, open_video
 
 MISSING = pytest.mark.skipif(True, reason="not installed")
@@ -300,6 +301,28 @@ def test_a_folder_of_pictures_is_a_video(tmp_path, backend):
         expected = torch.stack([torch.from_numpy(picture(number, 24, 32)).permute(2, 0, 1) for number in (11, 2, 2)])
         assert torch.equal(frames, expected)
         assert video.frames([]).shape == (0, 3, 24, 32)
+
+
+@pytest.mark.parametrize("backend", ["pyav", "torchcodec"])
+def test_a_picture_is_a_video_of_one_frame(tmp_path, backend):
+    folder = save_pictures(tmp_path / "v", ["0.png", "1.png"])
+    with open_video(folder / "1.png", backend) as video:
+        assert (video.num_frames, video.times.tolist(), video.size) == (1, [0.0], (24, 32))
+        expected = torch.from_numpy(picture(1, 24, 32)).permute(2, 0, 1)
+        assert torch.equal(video.frames([0, 0]), expected.expand(2, -1, -1, -1))
+    with pytest.raises(VideoError, match=r"2\.png: No such file"):
+        open_video(folder / "2.png", backend)
+
+
+def test_folders_of_pictures_are_found_as_videos(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_pictures(tmp_path / name / "v", ["1.jpg", "2.jpg"])
+    assert expand_paths([str(tmp_path)], frames=True) == [str(tmp_path / "a/v"), str(tmp_path / "b/v")]
+    (tmp_path / "a/v/clip.mp4").touch()
+    expected = [str(tmp_path / "a/v/clip.mp4"), str(tmp_path / "b/v")]
+    assert expand_paths([str(tmp_path)], frames=True) == expected, "pictures beside videos are none"
+    assert expand_paths([str(tmp_path)]) == expected[:1]
 
 
 def test_folders_of_pictures_that_are_none(tmp_path):

@@ -9,7 +9,9 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from vidcore.clip import ClipSpec
+from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
+from vidcore.task import Task
 from vidcore.video.transforms import Augment, eval_transform, mix, train_transform
 
 SPEC = ClipSpec(size=32, short_side=40)
@@ -135,6 +137,23 @@ def test_boxes_outside_the_crop_have_no_area():
     _, found = eval_transform(SPEC)((video(40, 80), boxes([[0.0, 0, 20, 40], [30.0, 10, 50, 30]], (40, 80))))
     assert found.tolist()[1] == [6, 6, 26, 26]
     assert found[0, 2] <= found[0, 0]
+
+
+def test_what_else_is_known_of_boxes_stays_with_them(tmp_path):
+    for frame in range(4):
+        Image.new("RGB", (48, 32)).save(tmp_path / f"{frame}.png")
+    rows = {
+        "boxes": [[0, 0, 7, 32], [8, 0, 24, 32], [16, 0, 48, 32], [8, 0, 9, 32]],
+        "frames": [1, 1, 2, 3],
+        "labels": [0, 1, 0, 1],
+        "tracks": np.array([5, 6, 7, 8]),
+        "motion": np.array([0.5, 0.6, 0.7, 0.8], np.float32),
+    }
+    target = VideoDataset([Sample(str(tmp_path), rows)], Task.numbered(2, "detection"), ClipSpec(frames=4, size=32))[0]
+    found = {name: values.tolist() for name, values in target["target"].items()}
+    assert found["boxes"] == [[0, 0, 16, 32], [8, 0, 32, 32], [0, 0, 1, 32]], "8 pixels are cut off on either side"
+    assert (found["frames"], found["labels"], found["tracks"]) == ([1, 2, 3], [1, 0, 1], [6, 7, 8])
+    assert target["target"]["motion"].dtype == torch.float32 and np.allclose(found["motion"], [0.6, 0.7, 0.8])
 
 
 def test_erasing_spares_boxes_and_blackens_the_same_place():

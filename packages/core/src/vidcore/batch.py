@@ -23,7 +23,8 @@ class Batch(TypedDict, total=False):
     target: Any
     """single_label: (B,) int64, or (B, K) float once mixed; multi_label: (B, K) float of 0 and 1; detection: a list of
     B dicts with ``boxes`` (N, 4) float x1, y1, x2, y2 in pixels of the crop, ``labels`` (N,) int64 and ``frames`` (N,)
-    int64, the frame of the clip that each box is in. Absent where nothing is labelled."""
+    int64, the frame of the clip that each box is in, and what else the data says of each box, such as ``tracks``.
+    Absent where nothing is labelled."""
     ids: list[str]
     """Which video each row comes from."""
     present: dict[str, Tensor]

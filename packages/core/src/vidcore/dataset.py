@@ -40,7 +40,8 @@ class Sample:
         path: The file, or a folder with the frames as pictures.
         target: single_label: the class index; multi_label: the indices of all classes; detection: a mapping with
             ``boxes`` (N, 4) x1, y1, x2, y2 in pixels of the source frame, ``labels`` (N,) and ``frames`` (N,), the
-            source frame that each box is in; None where nothing is labelled.
+            source frame that each box is in, and whatever else (N, ...) there is to say of boxes, such as ``tracks``;
+            None where nothing is labelled.
         id: Which video this is, in results; the path if not given.
         start: Where the stretch begins, in seconds; None: at the first frame.
         end: Where it ends, in seconds, exclusive; None: after the last frame.
@@ -254,6 +255,7 @@ def _boxes_of_clip(target: Mapping[str, Any], indices: np.ndarray, size: tuple[i
     clip_frame, row = np.nonzero(np.asarray(indices)[:, None] == np.asarray(target["frames"])[None, :])
     boxes = torch.as_tensor(np.asarray(target["boxes"], dtype=np.float32).reshape(-1, 4)[row])
     return {
+        **{name: torch.as_tensor(np.asarray(values)[row]) for name, values in target.items()},
         "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),  # type: ignore[call-overload]
         "labels": torch.as_tensor(np.asarray(target["labels"], dtype=np.int64)[row]),
         "frames": torch.as_tensor(clip_frame),
@@ -264,7 +266,7 @@ def _without_vanished(target: dict[str, Any]) -> dict[str, Tensor]:
     """Drops boxes of which the crop left less than a pixel in either direction."""
     boxes = target["boxes"].as_subclass(Tensor).float()
     keep = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-    return {"boxes": boxes[keep], "labels": target["labels"][keep], "frames": target["frames"][keep]}
+    return {name: values[keep] for name, values in {**target, "boxes": boxes}.items()}
 
 
 def _check_targets(samples: Sequence[Sample], task: Task) -> None:

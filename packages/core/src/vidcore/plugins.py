@@ -29,13 +29,14 @@ KNOWN = {
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
     "vidcore.commands": {"exits": "vidcore-adafocus"},
-    "vidcore.data": {
-        "csv": "vidcore-datasets",
-        "folder": "vidcore-datasets",
-        "moving_digits": "vidcore-datasets",
-        "unlabelled": "vidcore-datasets",
-    },
-}
+    "vidcore.data": dict.fromkeys(
+        ("activitynet", "charades", "coco_vid", "csv", "diving48", "fcvid", "folder", "hmdb51", "imagenet_vid",
+         "jester", "kinetics400", "kinetics600", "kinetics700", "kinetics_sounds", "mini_kinetics",
+         "mini_sports1m", "moments", "moments_multi", "moving_digits", "ssv1", "ssv2", "ucf101", "unlabelled",
+         "video_list"),
+        "vidcore-datasets",
+    ),
+}  # fmt: skip
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""
 
 

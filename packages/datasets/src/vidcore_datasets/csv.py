@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import logging
 import math
+import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
+from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
 from vidcore_datasets.splits import SPLITS, Split, first_few, split_named
+from vidcore_datasets.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -95,12 +97,18 @@ def read_csv(
 
 
 def require_files(samples: Sequence[Sample], where: str | Path) -> None:
-    """Checks that the samples' files exist.
+    """Checks that the samples' files, or folders of frames, exist.
 
     Raises:
         UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
     """
-    missing = sorted({sample.path for sample in samples if not Path(sample.path).is_file()})
+    paths = {sample.path for sample in samples}
+    # Folders are listed once: asking for each of very many files takes minutes on a network drive.
+    there: dict[str, set[str]] = {}
+    for folder in {os.path.dirname(path) for path in paths}:  # noqa: PTH120
+        with contextlib.suppress(OSError):
+            there[folder] = set(os.listdir(folder or "."))  # noqa: PTH208
+    missing = sorted(path for path in paths if os.path.basename(path) not in there.get(os.path.dirname(path), ()))  # noqa: PTH119, PTH120
     if missing:
         raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
 
@@ -108,7 +116,7 @@ def require_files(samples: Sequence[Sample], where: str | Path) -> None:
 class _Row:
     """A line of a CSV file that knows where it is, for messages."""
 
-    def __init__(self, file: Path, line: int, cells: dict[str, str | None]) -> None:
+    def __init__(self, file: Path, line: int, cells: dict[str, str]) -> None:
         self.file = file
         self.line = line
         self.cells = cells
@@ -117,7 +125,7 @@ class _Row:
         return column in self.cells
 
     def get(self, column: str) -> str:
-        return (self.cells.get(column) or "").strip()
+        return self.cells.get(column, "").strip()
 
     def seconds(self, column: str) -> float | None:
         if not self.get(column):
@@ -137,25 +145,18 @@ class _Row:
 def _rows(path: Path, required: set[str]) -> list[_Row]:
     if not path.is_file():
         raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
+    lines = read_table(path)
+    _, first = next(lines, (1, []))
+    header = [name.strip() for name in first]
+    lacking = sorted(required - set(header))
+    if lacking:
+        there = ", ".join(map(repr, header))
+        raise UserError(f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {there}")
     rows = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = header
-            lacking = sorted(required - set(header))
-            if lacking:
-                there = ", ".join(map(repr, header))
-                raise UserError(f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {there}")
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    width = f"the header has {len(header)} columns, this line not"
-                    raise UserError(f"{path}, line {reader.line_num}: {width}")
-                rows.append(_Row(path, reader.line_num, cells))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.reader.line_num}: not valid CSV ({error})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from error
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {line}: the header has {len(header)} columns, this line not")
+        rows.append(_Row(path, line, dict(zip(header, cells, strict=True))))
     if not rows:
         raise UserError(f"{path} has a header but no clips")
     return rows
@@ -170,7 +171,7 @@ def _order_by_id(path: Path, rows: Sequence[_Row], labels: Sequence[str]) -> lis
     return None
 
 
-class Csv(VideoDataModule):
+class Csv(Annotated):
     """Clips that a CSV file lists, see :func:`read_csv`.
 
     Args:
@@ -201,18 +202,12 @@ class Csv(VideoDataModule):
         self.multi_label = multi_label
         self.seed = seed
 
-    @cached_property
-    def annotations(self) -> Annotations:
-        """What the file lists; read at first use."""
+    def read(self) -> Annotations:
+        """What the file lists."""
         return read_csv(self.path, self.root, self.split_column, self.label_column, self.multi_label, self.seed)
-
-    @property
-    def task(self) -> Task:
-        """Single label, or multi-label where a clip may have several classes."""
-        return self.annotations.task
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The clips of a split; their files exist."""
-        samples = self.annotations.samples.get(split, ())
+        samples = super().samples(split)
         require_files(samples, self.path)
         return samples

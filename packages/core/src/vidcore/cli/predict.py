@@ -45,7 +45,7 @@ def listed(arguments: argparse.Namespace) -> list[str]:
     Raises:
         UsageError: An argument that stands for nothing; ``--render`` names no folder, or that of all videos.
     """
-    paths = expand_paths(arguments.videos)
+    paths = expand_paths(arguments.videos, frames=True)
     if arguments.render is None:
         return paths
     folder = Path(arguments.render).resolve()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 from typing_extensions import Self
 
 from vidcore.errors import UserError
+from vidcore.files import PICTURE_ENDINGS
 
 BACKENDS = ("pyav", "torchcodec", "decord")
 
@@ -83,12 +83,12 @@ class Decoder(Protocol):
 
 
 def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float | None = None) -> Decoder:
-    """Open a video file, or a folder of pictures, for reading.
+    """Open a video file, a folder of pictures, or one picture, for reading.
 
     Every backend decodes with one thread: loaders are parallel across samples already.
 
     Args:
-        path: A video file, or a folder with its frames, see :class:`~vidcore.video.frames.FrameFolder`.
+        path: A video file, a folder with its frames, or a still, see :class:`~vidcore.video.frames.FrameFolder`.
         backend: One of :data:`BACKENDS`; all but ``pyav`` are optional installs. Pictures need none of them.
         fps: Rate in Hz of a folder's frames, 30 if not given; files know theirs.
 
@@ -96,7 +96,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         VideoError: The file is missing, empty, not a video, or broken.
         UserError: The backend is unknown, or cannot be imported.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
+    # Path.is_dir raises where there is no permission.
+    if os.path.isdir(path) or os.fspath(path).lower().endswith(tuple(PICTURE_ENDINGS)):  # noqa: PTH112
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)

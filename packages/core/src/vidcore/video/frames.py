@@ -12,21 +12,34 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from typing_extensions import Self
 
+from vidcore.files import PICTURE_ENDINGS, pictures
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import check_indices
 
-PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
-"""In lower case; what a folder holds besides is passed over."""
+
+def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The pictures in a folder, in the order of the last number in their names, then of the names.
+
+    ``img_2.jpg`` comes before ``img_10.jpg``.
+
+    Raises:
+        VideoError: No such folder.
+    """
+    try:
+        files = [Path(folder, name) for name in pictures(folder)]
+    except OSError as error:
+        raise VideoError(folder, error.strerror or error) from error
+    return sorted(files, key=_number_and_name)
 
 
 class FrameFolder:
-    """A folder of pictures as a video, see :class:`~vidcore.video.decoder.Decoder`.
+    """A folder of pictures as a video, or one picture as a video of one frame.
 
-    Frame i is the i-th picture in the order of the last number in its name, then of the name: ``img_2.jpg`` comes
-    before ``img_10.jpg``. Pictures have no time of their own: they are ``1 / fps`` seconds apart.
+    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of
+    their own: they are ``1 / fps`` seconds apart.
 
     Args:
-        path: The folder.
+        path: The folder, or the picture.
         fps: Rate in Hz at which the frames were extracted.
 
     Raises:
@@ -40,13 +53,9 @@ class FrameFolder:
         if not fps > 0:
             raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
-        try:
-            files = [file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_ENDINGS]
-        except OSError as error:
-            raise VideoError(path, error.strerror or error) from error
-        if not files:
+        self._files = [Path(path)] if os.path.isfile(path) else frame_files(path)  # noqa: PTH113 - as in open_video
+        if not self._files:
             raise VideoError(path, f"has no pictures ({' '.join(sorted(PICTURE_ENDINGS))})")
-        self._files = sorted(files, key=_number_and_name)
         self.size: tuple[int, int] = tuple(self._read(0).shape[-2:])  # type: ignore[assignment]
 
     @property

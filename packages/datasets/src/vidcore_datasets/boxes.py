@@ -1,0 +1,32 @@
+"""The target of a video with boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vidcore_datasets.tracks import motion_iou
+
+Row = tuple[int, int, int, float, float, float, float]
+"""Frame, class, track, x1, y1, x2, y2."""
+
+
+def box_target(rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    """Boxes as a :class:`~vidcore.dataset.Sample`'s target, in the order of their frames.
+
+    Returns:
+        ``boxes`` (N, 4) float32, ``labels``, ``frames`` and ``tracks`` (N,) int64, and ``motion`` (N,) float32, see
+        :func:`~vidcore_datasets.tracks.motion_iou`.
+    """
+    table = np.array(sorted(rows), dtype=np.float64).reshape(-1, 7)
+    frames, labels, tracks = (table[:, column].astype(np.int64) for column in range(3))
+    boxes = table[:, 3:].astype(np.float32)
+    motion = motion_iou(boxes, frames, tracks)
+    return {"boxes": boxes, "labels": labels, "frames": frames, "tracks": tracks, "motion": motion}
+
+
+def of_frames(target: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
+    """The part of a target that lies in the frames ``first`` to ``last``, without copying it."""
+    start, stop = np.searchsorted(target["frames"], [first, last + 1])
+    return {name: values[start:stop] for name, values in target.items()}
