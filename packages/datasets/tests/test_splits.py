@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vidcore.errors import UserError
-from vidcore_datasets import splits
+from vidcore_datasets import tables
 from vidcore_datasets.splits import draw_splits, remembered_splits, split_named, split_sizes
 
 
@@ -97,15 +97,15 @@ def test_changed_listing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
-    monkeypatch.setattr(splits, "user_cache_path", lambda name: cache / name)
-    make = splits.tempfile.mkstemp
+    monkeypatch.setattr(tables, "user_cache_path", lambda name: cache / name)
+    make = tables.tempfile.mkstemp
 
     def refuse(dir: Path, **kwargs: str) -> tuple[int, str]:
         if dir == data:
             raise PermissionError(dir)
         return make(dir=dir, **kwargs)
 
-    monkeypatch.setattr(splits.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tables.tempfile, "mkstemp", refuse)
     drawn = remembered_splits(clips(a=10), data / "splits.csv")
     assert not list(data.iterdir())
     (kept,) = cache.rglob("*.csv")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcore.datamodule import Sample
+from vidcore.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets.splits import Split, first_few, remembered_splits
 

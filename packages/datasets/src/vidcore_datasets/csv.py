@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import math
+import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
+from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
 from vidcore_datasets.splits import SPLITS, Split, first_few, split_named
 
@@ -95,12 +97,18 @@ def read_csv(
 
 
 def require_files(samples: Sequence[Sample], where: str | Path) -> None:
-    """Checks that the samples' files exist.
+    """Checks that the samples' files, or folders of frames, exist.
 
     Raises:
         UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
     """
-    missing = sorted({sample.path for sample in samples if not Path(sample.path).is_file()})
+    paths = {sample.path for sample in samples}
+    # Folders are listed once: asking for each of very many files takes minutes on a network drive.
+    there: dict[str, set[str]] = {}
+    for folder in {os.path.dirname(path) for path in paths}:  # noqa: PTH120
+        with contextlib.suppress(OSError):
+            there[folder] = set(os.listdir(folder or "."))  # noqa: PTH208
+    missing = sorted(path for path in paths if os.path.basename(path) not in there.get(os.path.dirname(path), ()))  # noqa: PTH119, PTH120
     if missing:
         raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
 
@@ -170,7 +178,7 @@ def _order_by_id(path: Path, rows: Sequence[_Row], labels: Sequence[str]) -> lis
     return None
 
 
-class Csv(VideoDataModule):
+class Csv(Annotated):
     """Clips that a CSV file lists, see :func:`read_csv`.
 
     Args:
@@ -201,18 +209,12 @@ class Csv(VideoDataModule):
         self.multi_label = multi_label
         self.seed = seed
 
-    @cached_property
-    def annotations(self) -> Annotations:
-        """What the file lists; read at first use."""
+    def read(self) -> Annotations:
+        """What the file lists."""
         return read_csv(self.path, self.root, self.split_column, self.label_column, self.multi_label, self.seed)
-
-    @property
-    def task(self) -> Task:
-        """Single label, or multi-label where a clip may have several classes."""
-        return self.annotations.task
 
     def samples(self, split: str) -> Sequence[Sample]:
         """The clips of a split; their files exist."""
-        samples = self.annotations.samples.get(split, ())
+        samples = super().samples(split)
         require_files(samples, self.path)
         return samples

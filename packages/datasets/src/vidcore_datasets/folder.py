@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS
 from vidcore.task import Task
+from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
 from vidcore_datasets.splits import Split, first_few, split_named
 
@@ -104,7 +103,7 @@ def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
     return videos
 
 
-class Folder(VideoDataModule):
+class Folder(Annotated):
     """Videos in one folder for each class, see :func:`read_folder`.
 
     Args:
@@ -119,16 +118,6 @@ class Folder(VideoDataModule):
         self.root = root
         self.seed = seed
 
-    @cached_property
-    def annotations(self) -> Annotations:
-        """What the folder holds; listed at first use."""
+    def read(self) -> Annotations:
+        """What the folder holds."""
         return read_folder(self.root, self.seed)
-
-    @property
-    def task(self) -> Task:
-        """Single label; the classes are the folders' names."""
-        return self.annotations.task
-
-    def samples(self, split: str) -> Sequence[Sample]:
-        """The videos of a split."""
-        return self.annotations.samples.get(split, ())

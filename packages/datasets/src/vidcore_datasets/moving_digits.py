@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
 from vidcore.video.transforms import Augment
+from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.make_digits import make_moving_digits
 from vidcore_datasets.render_digits import Decides, DigitOptions
@@ -50,7 +50,7 @@ def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bo
     return Annotations(task, {split: tuple(samples[split]) for split in SPLITS})
 
 
-class MovingDigits(VideoDataModule):
+class MovingDigits(Annotated):
     """Digits that move over clutter, rendered once into a cache.
 
     The files are those of :func:`~vidcore_datasets.make_digits.make_moving_digits`.
@@ -122,12 +122,7 @@ class MovingDigits(VideoDataModule):
         """Renders the files, unless they are there already."""
         make_moving_digits(self.options, self.counts, self.root)
 
-    @cached_property
-    def annotations(self) -> Annotations:
+    def read(self) -> Annotations:
         """What the files hold; rendered first if need be."""
         folder = make_moving_digits(self.options, self.counts, self.root)
         return read_moving_digits(folder, self.options.classes, self.detection)
-
-    def samples(self, split: str) -> Sequence[Sample]:
-        """The clips of a split."""
-        return self.annotations.samples.get(split, ())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-import os
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from platformdirs import user_cache_path
-
 from vidcore.errors import UserError
+from vidcore_datasets.tables import cached_path, write_table_or_cache
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +100,7 @@ def remembered_splits(
     Raises:
         UserError: The file cannot be understood, or there are too few clips for each split to get one.
     """
-    cached = _cached(file)
+    cached = cached_path(file, "splits")
     found = next((place for place in (file, cached) if place.is_file()), None)
     known: dict[str, Split] = {}
     if found:
@@ -122,29 +119,19 @@ def remembered_splits(
             f"{' and '.join(empty)}): at least one class needs {len(splits)} clips, or name the splits yourself"
         )
     if any(known.get(path) != split for path, split in drawn.items()):
-        rows = {**known, **drawn}
-        try:
-            where = found or file
-            _write(where, rows, seed)
-        except OSError:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            _write(cached, rows, seed)
-            where = cached
+        chosen = {**known, **drawn}
+        rows = [(path, chosen[path], seed) for path in sorted(chosen)]
+        where = write_table_or_cache(found or file, "splits", ("path", "split", "seed"), rows)
         counts = Counter(drawn.values())
         sizes = ", ".join(f"{split} {counts[split]}" for split in splits)
         logger.info("drew splits (%s) with seed %s, kept in %s", sizes, seed, where)
     return drawn
 
 
-def _cached(file: Path) -> Path:
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    return user_cache_path("vidcore") / "splits" / f"{file.resolve().parent.name}-{digest}.csv"
-
-
 def _read(file: Path) -> tuple[dict[str, Split], set[str]]:
     known: dict[str, Split] = {}
     seeds = set()
-    with file.open(newline="", encoding="utf-8-sig") as stream:
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
         if not {"path", "split"} <= set(reader.fieldnames or ()):
             raise UserError(f"{file}: needs the columns path and split, has {', '.join(reader.fieldnames or ['none'])}")
@@ -156,19 +143,3 @@ def _read(file: Path) -> tuple[dict[str, Split], set[str]]:
             if row.get("seed"):
                 seeds.add(row["seed"])
     return known, seeds
-
-
-def _write(file: Path, rows: Mapping[str, Split], seed: int) -> None:
-    lines: Iterable[tuple[str, str, int]] = ((path, rows[path], seed) for path in sorted(rows))
-    # Renamed into place: processes that start together each see no file or a whole one, and all write the same.
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("path", "split", "seed"))
-            writer.writerows(lines)
-        Path(temporary).chmod(0o644)  # mkstemp makes it private
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink()
-        raise

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vidcore.datamodule import Sample, VideoDataModule
+from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS
 from vidcore.task import Task
+from vidcore_datasets.annotated import Annotated
+from vidcore_datasets.annotations import Annotations
 
 
 def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[Sample]]:
@@ -54,7 +54,7 @@ def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[
     return samples
 
 
-class Unlabelled(VideoDataModule):
+class Unlabelled(Annotated):
     """Videos in a folder, at any depth and without labels, see :func:`read_unlabelled`.
 
     Args:
@@ -70,10 +70,6 @@ class Unlabelled(VideoDataModule):
         self.root = root
         self.val_share = val_share
 
-    @cached_property
-    def _samples(self) -> dict[str, list[Sample]]:
-        return read_unlabelled(self.root, self.val_share)
-
-    def samples(self, split: str) -> Sequence[Sample]:
-        """The videos of ``train`` or ``val``; there are no others."""
-        return self._samples.get(split, ())
+    def read(self) -> Annotations:
+        """The videos of ``train`` and ``val``; there are no others."""
+        return Annotations(self.task, read_unlabelled(self.root, self.val_share))

@@ -1,0 +1,166 @@
+"""Data sets as their owners publish them: figures that are known, videos that may be missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcore.dataset import Sample
+from vidcore.errors import UserError
+from vidcore_datasets.annotated import Annotated
+from vidcore_datasets.annotations import Annotations
+from vidcore_datasets.find_videos import find_videos
+from vidcore_datasets.splits import first_few
+from vidcore_datasets.tables import write_table_or_cache
+
+logger = logging.getLogger(__name__)
+
+Missing = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What its owners say of a data set.
+
+    Args:
+        name: As in ``--data``, with the edition where there are several.
+        url: Where its annotations, and how to get its videos, are found.
+        classes: How many there are.
+        sizes: Samples by split, of the splits whose number is known.
+    """
+
+    name: str
+    url: str
+    classes: int
+    sizes: Mapping[str, int]
+
+    def differences(self, annotations: Annotations) -> list[str]:
+        """What annotations have otherwise, one phrase each, with both numbers."""
+        found = {split: len(annotations.samples.get(split, ())) for split in self.sizes}
+        pairs = [("classes", annotations.task.num_classes, self.classes)]
+        pairs += [(f"{split} samples", found[split], size) for split, size in self.sizes.items()]
+        return [f"{count:,} {what} instead of {right:,}" for what, count, right in pairs if count != right]
+
+
+def with_all_splits(annotations: Annotations, name: str) -> Annotations:
+    """Uses the test samples to validate where a data set has no validation split, and the other way round.
+
+    This is the practice with all of them, and said in a warning: what was chosen by the one is no honest measure on the
+    other. Splits that are both there, or both not, stay as they are.
+    """
+    samples = dict(annotations.samples)
+    for split, other, why in (("test", "val", "no labelled test"), ("val", "test", "no validation")):
+        if not samples.get(split) and samples.get(other):
+            samples[split] = samples[other]
+            logger.warning("%s has %s split: %s uses the %d %s samples", name, why, split, len(samples[other]), other)
+    return replace(annotations, samples=samples)
+
+
+def present(
+    samples: Sequence[Sample], places: Mapping[str, str], missing: Missing, name: str, report: Path
+) -> Sequence[Sample]:
+    """The samples whose videos are there, with the paths where they are.
+
+    Args:
+        samples: Of one split, with the paths of the official layout.
+        places: What :func:`~vidcore_datasets.find_videos.find_videos` found.
+        missing: ``error`` or ``skip``: whether to go on without those that are not there. All of them is an error.
+        name: Of the data set and split, for messages.
+        report: CSV file (``id``, ``path``) that the missing ones are written to; where its folder cannot be written to,
+            one in the user's cache takes its place.
+
+    Raises:
+        UserError: Videos are missing; the text has their number, the first few, and where all are listed.
+    """
+    lost = [sample for sample in samples if sample.path not in places]
+    if lost:
+        report = write_table_or_cache(report, "missing", ("id", "path"), [(sample.id, sample.path) for sample in lost])
+        said = (
+            f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as "
+            f"{first_few([sample.path for sample in lost], 3)}; all are listed in {report}"
+        )
+        if len(lost) == len(samples):
+            raise UserError(f"{said}; is `root` right?")
+        if missing == "error":
+            raise UserError(f"{said}; `missing: skip` goes on with the {len(samples) - len(lost):,} that are there")
+        logger.warning("%s; going on with the other %s", said, f"{len(samples) - len(lost):,}")
+    return [
+        sample if places[sample.path] == sample.path else replace(sample, path=places[sample.path])
+        for sample in samples
+        if sample.path in places
+    ]
+
+
+class PublishedData(Annotated):
+    """What data sets derive from that have an owner; each gives :meth:`read` and :attr:`published`.
+
+    Videos are looked for below :attr:`root` by their names, see :func:`~vidcore_datasets.find_videos.find_videos`.
+
+    Args:
+        root: The folder with the videos.
+        annotation_folder: Where the annotation files are; ``root`` or ``root/annotations`` if not given.
+        missing: What to do when videos are missing: ``error``, or ``skip`` them. Either way they are listed in
+            ``root/missing_NAME_SPLIT.csv``.
+        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+    """
+
+    published: Published
+    """The figures to compare with; a property where options choose an edition."""
+
+    def __init__(
+        self, root: str, annotation_folder: str | None = None, missing: Missing = "error", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+        self.annotation_folder = annotation_folder
+        self.missing = missing
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What the owner's files list, whether the videos are there or not; differing figures are a warning."""
+        annotations = self.read()
+        differences = self.published.differences(annotations)
+        if differences:
+            where = self.published.url
+            logger.warning("%s has %s, see %s", self.published.name, ", ".join(differences), where)
+        return with_all_splits(annotations, self.published.name)
+
+    @cached_property
+    def _places(self) -> Mapping[str, str]:
+        samples = self.annotations.samples.values()
+        return find_videos({sample.path for part in samples for sample in part}, self.root)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        """The samples of a split whose videos are there.
+
+        Raises:
+            UserError: Videos of this split are missing, and not to be skipped.
+        """
+        samples = super().samples(split)
+        if not samples:
+            return samples
+        name = self.published.name
+        report = Path(self.root) / f"missing_{name}_{split}.csv"
+        return present(samples, self._places, self.missing, f"{name}, {split}", report)
+
+
+def official_file(
+    root: str | Path, names: Sequence[str], published: Published, folder: str | Path | None = None
+) -> Path:
+    """The first of some names that is a file in ``folder``, or else in ``root`` or ``root/annotations``.
+
+    Raises:
+        UserError: None is; the text says where to get them.
+    """
+    root = Path(root)
+    places = [Path(folder)] if folder is not None else [root, root / "annotations"]
+    for place in places:
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    where = " or ".join(map(str, places))
+    raise UserError(f"{published.name}: no {' or '.join(names)} in {where}; it comes from {published.url}")

@@ -1,0 +1,50 @@
+"""CSV files that are either whole or not there, and where they go when their folder cannot be written to."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+
+def cached_path(file: Path, kind: str) -> Path:
+    """Where ``file`` is kept in the user's cache, in a folder ``kind``, if its own cannot be written to."""
+    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    return user_cache_path("vidcore") / kind / f"{file.resolve().parent.name}-{digest}{file.suffix}"
+
+
+def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a CSV file.
+
+    It is renamed into place: processes that start together each see no file or a whole one, and all write the same.
+
+    Raises:
+        OSError: The system's own; what was there is as it was.
+    """
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        Path(temporary).chmod(0o644)  # mkstemp makes it private
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """Writes a CSV file at its place or, where that refuses, at :func:`cached_path`; says which it was."""
+    try:
+        write_table(file, header, rows)
+    except OSError:
+        file = cached_path(file, kind)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_table(file, header, rows)
+    return file
