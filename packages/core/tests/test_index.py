@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from vidcore import ClipSpec, Sample, Task, UserError
 from vidcore.dataset import VideoDataset
@@ -89,6 +88,10 @@ def test_an_index_is_a_sequence():
     assert index[-1] == samples[-1]
     assert index[np.int64(3)] == samples[3]
     assert index[10:30:7] == samples[10:30:7]
+    assert index[::-1] == samples[::-1]
+    assert index.take(np.array([4, 4, 0])) == [samples[4], samples[4], samples[0]]
+    moved = [f"/elsewhere/{number}" for number in range(50)]
+    assert index.moved(moved) == [replace(sample, path=path) for sample, path in zip(samples, moved, strict=True)]
     assert samples[7] in index
     assert SampleIndex.of(index) is index
     assert SampleIndex.of([]) == []
@@ -169,15 +172,13 @@ def test_what_another_start_writes_does_not_change_a_mapped_index(tmp_path):
         pickle.loads(sent)
 
 
-def test_spawned_workers_map_the_file(tmp_path):
+def test_spawned_workers_get_the_name_of_the_file(tmp_path):
     save_index(tmp_path / "index", {"train": SampleIndex.of(some("single_label", 5000))}, {})
     index = load_index(tmp_path / "index")[0]["train"]
     dataset = VideoDataset(index, Task.numbered(5), ClipSpec(size=16))
     assert dataset.samples is index
-    assert len(pickle.dumps(index)) < 1000
-    loader = DataLoader(dataset, 2, num_workers=1, collate_fn=dataset.collate, multiprocessing_context="spawn")
-    batch = next(iter(loader))  # of files that do not exist
-    assert list(batch["errors"]) == [sample.path for sample in index[:2]]
+    assert len(pickle.dumps(dataset)) < 10_000
+    assert pickle.loads(pickle.dumps(dataset)).samples == index
 
 
 def grown(samples, connection):

@@ -11,10 +11,10 @@ import operator
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import fields
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -27,8 +27,6 @@ from vidcore.sample import Sample
 
 UNLABELLED, INDEX, INDICES, MAPPING = range(4)
 """The kinds of a sample's target."""
-
-_NONE = np.empty(0, np.int64)
 
 _OFFSETS = ".offsets"
 # What Sample holds besides the target, by its type.
@@ -69,10 +67,7 @@ class SampleIndex(Sequence[Sample]):
             return samples
         arrays: dict[str, np.ndarray] = {}
         for name in _TEXT:
-            texts = [getattr(sample, name) for sample in samples]
-            if name == "id":  # empty stands for the path
-                texts = ["" if text == sample.path else text for text, sample in zip(texts, samples, strict=True)]
-            _add(arrays, name, [np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8) for text in texts])
+            _add_texts(arrays, name, [getattr(sample, name) for sample in samples])
         for name in _NUMBERS:
             numbers = [getattr(sample, name) for sample in samples]
             if any(number is not None for number in numbers):
@@ -97,6 +92,25 @@ class SampleIndex(Sequence[Sample]):
         buffer, offsets = self.arrays["path"].tobytes(), self.arrays["path" + _OFFSETS].tolist()
         return [_decoded(buffer[begin:end]) for begin, end in pairwise(offsets)]
 
+    def take(self, rows: np.ndarray) -> SampleIndex:
+        """Those of some numbers, (M,) int64, in that order."""
+        arrays: dict[str, np.ndarray] = {}
+        for name, array in self.arrays.items():
+            if name + _OFFSETS in self.arrays:
+                offsets = self.arrays[name + _OFFSETS]
+                lengths = np.diff(offsets)[rows]
+                arrays[name + _OFFSETS] = ends = np.concatenate([[0], np.cumsum(lengths)])
+                arrays[name] = array[np.repeat(offsets[rows] - ends[:-1], lengths) + np.arange(ends[-1])]
+            elif not name.endswith(_OFFSETS):
+                arrays[name] = array[rows]
+        return SampleIndex(arrays)
+
+    def moved(self, paths: Sequence[str]) -> SampleIndex:
+        """The same samples with other paths; their ids stay."""
+        arrays = dict(self.arrays)
+        _add_texts(arrays, "path", paths)
+        return SampleIndex(arrays)
+
     def __len__(self) -> int:
         return len(self.kinds)
 
@@ -106,7 +120,7 @@ class SampleIndex(Sequence[Sample]):
     def __getitem__(self, index: slice) -> SampleIndex: ...
     def __getitem__(self, index: int | slice) -> Sample | SampleIndex:
         if isinstance(index, slice):
-            return self.of([self[row] for row in range(len(self))[index]])
+            return self.take(np.arange(len(self))[index])
         row = range(len(self))[index]
         values: dict[str, Any] = {name: _decoded(self._piece(name, row).tobytes()) for name in _TEXT}
         for name in _NUMBERS:
@@ -220,40 +234,49 @@ def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")  # a file's name may be no UTF-8
 
 
-def _add(arrays: dict[str, np.ndarray], name: str, pieces: Sequence[np.ndarray]) -> None:
-    offsets = np.zeros(len(pieces) + 1, np.int64)
-    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-    arrays[name], arrays[name + _OFFSETS] = np.concatenate(pieces or [_NONE]), offsets
+def _add_texts(arrays: dict[str, np.ndarray], name: str, texts: Sequence[str]) -> None:
+    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    arrays[name] = np.frombuffer(b"".join(encoded), np.uint8)
+    arrays[name + _OFFSETS] = _offsets(encoded)
+
+
+def _offsets(pieces: Sequence[Sized]) -> np.ndarray:
+    return np.cumsum([0, *map(len, pieces)], dtype=np.int64)
 
 
 def _add_targets(arrays: dict[str, np.ndarray], samples: Sequence[Sample]) -> None:
-    kinds, labels = np.zeros(len(samples), np.uint8), [_NONE] * len(samples)
-    for row, sample in enumerate(samples):
-        kinds[row], labels[row] = _kind_and_labels(sample)
-    arrays["kind"] = kinds
-    _add(arrays, "target", labels)
-    mappings = [sample.target if kind == MAPPING else {} for kind, sample in zip(kinds, samples, strict=True)]
-    for key in dict.fromkeys(key for mapping in mappings for key in mapping):
-        pieces = [_array(key, sample) if mapping else None for mapping, sample in zip(mappings, samples, strict=True)]
+    found = [_kind_and_labels(sample) for sample in samples]
+    labels = [labels for _, labels in found]
+    arrays["kind"] = np.array([kind for kind, _ in found], np.uint8)
+    arrays["target"] = np.fromiter(chain.from_iterable(labels), np.int64)
+    arrays["target" + _OFFSETS] = _offsets(labels)
+    mappings = [sample.target if kind == MAPPING else None for (kind, _), sample in zip(found, samples, strict=True)]
+    for key in dict.fromkeys(key for mapping in mappings if mapping is not None for key in mapping):
+        pieces = [
+            None if mapping is None else _array(key, sample) for mapping, sample in zip(mappings, samples, strict=True)
+        ]
         # An empty list has neither the type nor the further dimensions of the others.
         like = next((piece for piece in pieces if piece is not None and piece.size), np.empty(0))
+        filled = [like[:0] if piece is None or not piece.size else piece for piece in pieces]
         try:
-            filled = [like[:0] if piece is None or not piece.size else piece for piece in pieces]
-            _add(arrays, f"target.{key}", filled)
+            arrays[f"target.{key}"] = np.concatenate(filled)
         except ValueError as error:
             raise UserError(f"{key!r} is of different shapes in the targets of samples: {error}") from error
+        arrays[f"target.{key}{_OFFSETS}"] = _offsets(filled)
 
 
-def _kind_and_labels(sample: Sample) -> tuple[int, np.ndarray]:
+def _kind_and_labels(sample: Sample) -> tuple[int, tuple[int, ...]]:
     target = sample.target
+    if isinstance(target, int):
+        return INDEX, (int(target),)
     if target is None:
-        return UNLABELLED, _NONE
+        return UNLABELLED, ()
     if isinstance(target, Mapping):
-        return MAPPING, _NONE
+        return MAPPING, ()
     with suppress(TypeError):
-        return INDICES, np.array([operator.index(label) for label in target], np.int64)
+        return INDICES, tuple(map(operator.index, target))
     with suppress(TypeError):
-        return INDEX, np.array([operator.index(target)], np.int64)
+        return INDEX, (operator.index(target),)
     raise UserError(f"{sample.path} is labelled {target!r}, which is no class: neither an index nor several")
 
 
