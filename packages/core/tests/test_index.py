@@ -146,9 +146,9 @@ def test_targets_that_are_none(targets, says):
 
 def test_a_damaged_file_is_noticed_wherever_the_damage_is(tmp_path):
     path = tmp_path / "index"
-    save_index(path, {"train": SampleIndex.of(some("mixed"))}, {})
+    save_index(path, {"train": SampleIndex.of(some("mixed", 20))}, {"task": "…"})
     data = path.read_bytes()
-    for place in range(0, len(data), 37):
+    for place in [*range(0, len(data), 37), data.index("…".encode()), data.index(b"I64")]:
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         with pytest.raises(ValueError, match="index"):
             load_index(path)

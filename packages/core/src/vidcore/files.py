@@ -14,6 +14,12 @@ VIDEO_ENDINGS = frozenset(
 """In lower case; what a folder holds besides is passed over."""
 
 
+def is_video(name: str) -> bool:
+    """Whether a file's name has a video's ending."""
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and dot + ending.lower() in VIDEO_ENDINGS
+
+
 def expand_paths(arguments: Sequence[str]) -> list[str]:
     """Files as they are, the videos below folders, and what glob patterns match, in order and without repeats.
 
@@ -24,7 +30,7 @@ def expand_paths(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         if Path(argument).is_dir():
             below = sorted(Path(argument).rglob("*"))
-            found = [str(path) for path in below if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
+            found = [str(path) for path in below if is_video(path.name) and path.is_file()]
             if not found:
                 raise UsageError(f"no video below {argument}; known endings: {' '.join(sorted(VIDEO_ENDINGS))}")
         elif Path(argument).is_file():

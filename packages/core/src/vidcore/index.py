@@ -179,7 +179,8 @@ def save_index(path: Path, splits: Mapping[str, SampleIndex], about: Mapping[str
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file(arrays, part, {**about, "checksum": _checksum(arrays), "splits": "/".join(splits)})
+        about = {**about, "splits": "/".join(splits)}
+        save_file(arrays, part, {**about, "checksum": _checksum(arrays, about)})
         Path(part).chmod(0o644)  # mkstemp makes it private
         Path(part).replace(path)
     except SafetensorError as error:  # a full disk, among others
@@ -204,16 +205,15 @@ def load_index(path: str | Path) -> tuple[dict[str, SampleIndex], dict[str, str]
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise ValueError(f"{path}: {error}") from error
-    if about.get("checksum") != _checksum(arrays):
+    checksum = about.pop("checksum", "")
+    if checksum != _checksum(arrays, about):
         raise ValueError(f"{path}: wrong checksum")
     splits: dict[str, dict[str, np.ndarray]] = {split: {} for split in about.pop("splits").split("/")}
     for key, array in arrays.items():
         split, _, name = key.partition("/")
         splits[split][name] = array
-    checksum = about.pop("checksum")
-    return {
-        split: SampleIndex(found, _File(os.fspath(path), split, checksum)) for split, found in splits.items()
-    }, about
+    source = os.fspath(path)
+    return {split: SampleIndex(found, _File(source, split, checksum)) for split, found in splits.items()}, about
 
 
 def _reopened(file: _File) -> SampleIndex:
@@ -223,8 +223,9 @@ def _reopened(file: _File) -> SampleIndex:
     return index
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    checksum = 0
+def _checksum(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str:
+    header = [*sorted(about.items()), *((name, arrays[name].dtype.str, arrays[name].shape) for name in sorted(arrays))]
+    checksum = zlib.crc32(repr(header).encode("utf-8", "surrogateescape"))
     for name in sorted(arrays):
         checksum = zlib.crc32(arrays[name].data, checksum)
     return f"{checksum:08x}"
