@@ -79,6 +79,12 @@ def test_of_several_the_nearest(tmp_path: Path) -> None:
     assert find_videos(wanted, tmp_path)[wanted[0]] == wanted[0]
 
 
+def test_one_name_in_several_folders_is_not_mixed_up(tmp_path: Path) -> None:
+    touch(tmp_path, "train/031/00313.mp4")
+    train, test = str(tmp_path / "train/00313.mp4"), str(tmp_path / "test/00313.mp4")
+    assert find_videos([train, test], tmp_path) == {train: str(tmp_path / "train/031/00313.mp4")}
+
+
 def test_missing_is_an_error_or_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, *ALL[1:])
     message = r"pets, train: 1 of 3 videos are missing, such as .*cat/a.mp4; all are listed in .*skip.* the 2 that"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidcore.dataset import Sample
@@ -26,6 +26,17 @@ class Annotations:
 
     task: Task
     samples: Mapping[str, Sequence[Sample]]
+
+
+def with_classes(annotations: Annotations, classes: Sequence[str]) -> Annotations:
+    """The samples of some classes alone, of single-label annotations, with the classes in the order given."""
+    index = {name: number for number, name in enumerate(classes)}
+    new = {old: index[name] for old, name in enumerate(annotations.task.classes) if name in index}
+    samples = {
+        split: [replace(sample, target=new[sample.target]) for sample in part if sample.target in new]
+        for split, part in annotations.samples.items()
+    }
+    return Annotations(Task("single_label", tuple(classes)), samples)
 
 
 def complete_splits(

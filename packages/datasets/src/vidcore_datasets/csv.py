@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
@@ -19,6 +18,7 @@ from vidcore_datasets.annotations import Annotations, beginning, complete_splits
 from vidcore_datasets.find_videos import existing
 from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.splits import SPLITS, Split, first_few, split_named
+from vidcore_datasets.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def require_files(paths: Sequence[str], where: str | Path) -> None:
 class _Row:
     """A line of a CSV file that knows where it is, for messages."""
 
-    def __init__(self, file: Path, line: int, cells: dict[str, str | None]) -> None:
+    def __init__(self, file: Path, line: int, cells: dict[str, str]) -> None:
         self.file = file
         self.line = line
         self.cells = cells
@@ -123,7 +123,7 @@ class _Row:
         return column in self.cells
 
     def get(self, column: str) -> str:
-        return (self.cells.get(column) or "").strip()
+        return self.cells.get(column, "").strip()
 
     def seconds(self, column: str) -> float | None:
         if not self.get(column):
@@ -143,25 +143,18 @@ class _Row:
 def _rows(path: Path, required: set[str]) -> list[_Row]:
     if not path.is_file():
         raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
+    lines = read_table(path)
+    _, first = next(lines, (1, []))
+    header = [name.strip() for name in first]
+    lacking = sorted(required - set(header))
+    if lacking:
+        there = ", ".join(map(repr, header))
+        raise UserError(f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {there}")
     rows = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = header
-            lacking = sorted(required - set(header))
-            if lacking:
-                there = ", ".join(map(repr, header))
-                raise UserError(f"{path}, line 1: no column {', '.join(map(repr, lacking))}; there are {there}")
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    width = f"the header has {len(header)} columns, this line not"
-                    raise UserError(f"{path}, line {reader.line_num}: {width}")
-                rows.append(_Row(path, reader.line_num, cells))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.reader.line_num}: not valid CSV ({error})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from error
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {line}: the header has {len(header)} columns, this line not")
+        rows.append(_Row(path, line, dict(zip(header, cells, strict=True))))
     if not rows:
         raise UserError(f"{path} has a header but no clips")
     return rows

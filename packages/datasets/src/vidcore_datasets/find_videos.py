@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +29,8 @@ def find_videos(paths: Collection[str], root: str | Path) -> dict[str, str]:
     """Finds files by their names below a folder, which is listed once.
 
     A file is found at its path, in another folder below ``root``, or with another video ending (re-encoded), or as a
-    folder of that name (with its frames). Where several have the name, the one whose folders agree most with the path.
+    folder of that name (with its frames). Where several have the name, it is the one that lies in most of the path's
+    folders; where several paths have it, a file must lie in all folders of its path, in whatever depth.
 
     Args:
         paths: Where the files lie as their owner lays them out, below ``root``.
@@ -56,26 +57,27 @@ def find_videos(paths: Collection[str], root: str | Path) -> dict[str, str]:
                 if found.setdefault(stem, place) is not place:
                     namesakes.setdefault(stem, []).append(place)
         folders[:] = [name for name in folders if name not in wanted and not name.startswith(".")]
-    return {
-        path: min([found[stem], *namesakes[stem]], key=lambda place: _distance(path, place))
-        if stem in namesakes
-        else found[stem]
-        for path, stem in stems.items()
-        if stem in found
-    }
+    wanted_by = Counter(stems.values())
+    places = {}
+    for path, stem in stems.items():
+        if stem not in found:
+            continue
+        if wanted_by[stem] == 1 and stem not in namesakes:
+            places[path] = found[stem]
+            continue
+        above = set(Path(path).parts[:-1])
+        ranked = [
+            (place != path, len(above - there), len(there), place)
+            for place in (found[stem], *namesakes.get(stem, ()))
+            for there in [set(Path(place).parts[:-1])]
+            if wanted_by[stem] == 1 or above <= there
+        ]
+        if ranked:
+            places[path] = min(ranked)[-1]
+    return places
 
 
 def _stem(name: str) -> str:
     """The name without a video's ending; other dots are part of it."""
     stem, dot, ending = name.rpartition(".")
     return stem if dot + ending.lower() in VIDEO_ENDINGS else name
-
-
-def _distance(path: str, place: str) -> tuple[bool, int, int, str]:
-    """Sorts by whether it is the path, by the number of enclosing folders that agree, flat before deep, by name."""
-    agree = 0
-    for one, other in zip(Path(path).parts[-2::-1], Path(place).parts[-2::-1], strict=False):
-        if one != other:
-            break
-        agree += 1
-    return place != path, -agree, len(Path(place).parts), place

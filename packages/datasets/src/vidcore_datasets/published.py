@@ -42,10 +42,11 @@ class Published:
     sizes: Mapping[str, int]
 
     def differences(self, annotations: Annotations) -> list[str]:
-        """What annotations have otherwise, one phrase each, with both numbers."""
-        found = {split: len(annotations.samples.get(split, ())) for split in self.sizes}
+        """What annotations have otherwise, one phrase each, with both numbers; absent splits are passed over."""
         pairs = [("classes", annotations.task.num_classes, self.classes)]
-        pairs += [(f"{split} samples", found[split], size) for split, size in self.sizes.items()]
+        for split, size in self.sizes.items():
+            if split in annotations.samples:
+                pairs.append((f"{split} samples", len(annotations.samples[split]), size))
         return [f"{count:,} {what} instead of {right:,}" for what, count, right in pairs if count != right]
 
 
@@ -150,18 +151,30 @@ class PublishedData(Annotated):
 
 
 def official_file(
-    root: str | Path, names: Sequence[str], published: Published, folder: str | Path | None = None
+    root: str | Path,
+    names: Sequence[str],
+    published: Published,
+    folder: str | Path | None = None,
+    subfolders: Sequence[str] = ("annotations",),
 ) -> Path:
-    """The first of some names that is a file in ``folder``, or else in ``root`` or ``root/annotations``.
+    """The first of some names that is a file in ``folder``, or else in ``root`` or one of its ``subfolders``.
+
+    Args:
+        root: The folder with the videos.
+        names: Of the file in different releases; may be glob patterns.
+        published: Whose file it is, for messages.
+        folder: The one folder to look in, if given.
+        subfolders: Of ``root``, as archives unpack to.
 
     Raises:
-        UserError: None is; the text says where to get them.
+        UserError: None is there; the text says where to get them.
     """
-    root = Path(root)
-    places = [Path(folder)] if folder is not None else [root, root / "annotations"]
+    places = [Path(folder)] if folder is not None else [Path(root), *(Path(root, name) for name in subfolders)]
     for place in places:
         for name in names:
-            if depends_on(place / name).is_file():
-                return place / name
+            depends_on(place / name)
+            found = sorted(place.glob(name))
+            if found:
+                return depends_on(found[0])
     where = " or ".join(map(str, places))
     raise UserError(f"{published.name}: no {' or '.join(names)} in {where}; it comes from {published.url}")

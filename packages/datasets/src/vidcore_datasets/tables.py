@@ -1,4 +1,4 @@
-"""CSV files that are either whole or not there, and where they go when their folder cannot be written to."""
+"""CSV files: read with errors that name file and line, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,33 @@ import csv
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+from vidcore.errors import UserError
+from vidcore_datasets.inputs import depends_on
+
+
+def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV file (UTF-8, commas) that are not blank: number, counted from 1, and cells.
+
+    Raises:
+        UserError: The file cannot be read, is not UTF-8, or is not CSV.
+    """
+    try:
+        with depends_on(file).open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.line_num}: not valid CSV ({error})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text ({error})") from error
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}") from error
 
 
 def cached_path(file: Path, kind: str) -> Path:

@@ -1,0 +1,96 @@
+"""Diving48: competitive dives, told apart by take-off, somersaults, twists and flight position, 48 classes.
+
+Where from
+    http://www.svcl.ucsd.edu/projects/resound/dataset.html: ``Diving48_rgb.tar.gz`` (the folder ``rgb``),
+    ``Diving48_vocab.json``, ``Diving48_V2_train.json`` and ``Diving48_V2_test.json``, or without ``V2_``.
+Licence
+    None is given; the videos are their uploaders'.
+Splits
+    Version 1: 16,067 train, 2,337 test. Version 2, of October 2020, with wrong labels mended and badly cut clips
+    removed: 15,027 and 1,970. As cited, not counted here. Results on different versions are not comparable.
+Test
+    The owners know no validation split: ``val`` uses ``test``.
+Citation
+    Li, Li and Vasconcelos, RESOUND: Towards Action Recognition without Representation Bias, ECCV 2018.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcore.dataset import Sample
+from vidcore.errors import UserError
+from vidcore.task import Task
+from vidcore_datasets.annotations import Annotations
+from vidcore_datasets.published import Published, PublishedData, official_file
+from vidcore_datasets.text import read_json
+
+Version = Literal[1, 2]
+
+_URL = "http://www.svcl.ucsd.edu/projects/resound/dataset.html"
+
+VERSIONS: dict[Version, Published] = {
+    1: Published("diving48_v1", _URL, 48, {"train": 16_067, "test": 2_337}),
+    2: Published("diving48", _URL, 48, {"train": 15_027, "test": 1_970}),
+}
+"""What was published, by version."""
+
+
+def read_diving48(root: str | Path, version: Version = 2, annotation_folder: str | Path | None = None) -> Annotations:
+    """Reads the vocabulary, a list of four words a class, and the lists of ``{"vid_name", "label"}``, as published.
+
+    ``start_frame`` and ``end_frame`` are those of the whole clip, and ignored.
+
+    Args:
+        root: The folder with ``rgb``.
+        version: 1 or 2.
+        annotation_folder: Where the JSON files are; ``root`` or ``root/annotations`` if not given.
+
+    Returns:
+        A single-label task, its classes the four words (``"Back 15som 05Twis FREE"``) in the order of the vocabulary,
+        and its samples: ``train`` and ``test``. A sample's id is its ``vid_name``.
+
+    Raises:
+        UserError: A file is missing or cannot be understood.
+    """
+
+    def file(name: str) -> Path:
+        return official_file(root, (name,), VERSIONS[version], annotation_folder)
+
+    path = file("Diving48_vocab.json")
+    try:
+        classes = tuple(" ".join(words) for words in read_json(path))
+    except TypeError as error:
+        raise UserError(f"{path} is not a list with a list of words for each class") from error
+    samples: dict[str, list[Sample]] = {}
+    for split in ("train", "test"):
+        path = file(f"Diving48_V2_{split}.json" if version == 2 else f"Diving48_{split}.json")
+        try:
+            rows = [(str(row["vid_name"]), int(row["label"])) for row in read_json(path)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f'{path} is not a list of {{"vid_name": …, "label": …}} ({error!r})') from error
+        unknown = next((name for name, label in rows if not 0 <= label < len(classes)), None)
+        if unknown is not None:
+            raise UserError(f"{path}: {unknown} has a label that is not among the {len(classes)} of the vocabulary")
+        samples[split] = [Sample(str(Path(root, "rgb", f"{name}.mp4")), label, id=name) for name, label in rows]
+    return Annotations(Task("single_label", classes), samples)
+
+
+class Diving48(PublishedData):
+    """Diving48, see :mod:`vidcore_datasets.diving48`.
+
+    Args:
+        root: The folder with ``rgb``.
+        version: Of the annotations, 1 or 2.
+        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+    """
+
+    def __init__(self, root: str, version: Version = 2, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.version = version
+        self.published = VERSIONS[version]
+
+    def read(self) -> Annotations:
+        """What the JSON files list."""
+        return read_diving48(self.root, self.version, self.annotation_folder)

@@ -1,0 +1,162 @@
+"""Kinetics: ten seconds of YouTube with one human action, in editions of 400, 600 and 700 classes.
+
+Where from
+    Videos and annotations: the Common Visual Data Foundation, https://github.com/cvdfoundation/kinetics-dataset
+    (Kinetics-700 of 2019: its annotations are at
+    https://storage.googleapis.com/deepmind-media/Datasets/kinetics700.tar.gz, its videos among those of 2020).
+Licence
+    Annotations: CC BY 4.0. Videos: their uploaders'.
+Splits
+    ==================== ======= ====== ======
+    edition              train   val    test
+    ==================== ======= ====== ======
+    ``kinetics400``      246,534 19,906 39,805
+    ``kinetics600``      392,622 30,000 72,924
+    ``kinetics700``      545,317 35,000 70,000
+    ``kinetics700_2020`` 545,793 34,256 67,858
+    ==================== ======= ====== ======
+
+    Rows of the annotation files, not videos that can still be had. Verified: all of 400 (the foundation's own count of
+    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, their
+    sums those of the papers (495,547; 650,317; 647,907).
+Test
+    Where ``test.csv`` has no labels (400 from DeepMind, 600 from the crawler, 700), ``test`` uses ``val``.
+Citation
+    Kay et al., The Kinetics Human Action Video Dataset, arXiv:1705.06950; Carreira et al., A Short Note about
+    Kinetics-600, arXiv:1808.01340; Carreira et al., A Short Note on the Kinetics-700 Human Action Dataset,
+    arXiv:1907.06987; Smaira et al., A Short Note on the Kinetics-700-2020 Human Action Dataset, arXiv:2010.10864.
+
+The files of ``replacement_for_corrupted_k400`` belong over the broken ones in ``train``. Videos of one edition's
+``val`` are in ``train`` of another: do not test on the one what was trained on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcore.dataset import Sample
+from vidcore.errors import UserError
+from vidcore.task import Task
+from vidcore_datasets.annotations import Annotations
+from vidcore_datasets.published import Published, PublishedData, official_file
+from vidcore_datasets.tables import read_table
+
+_URL = "https://github.com/cvdfoundation/kinetics-dataset"
+
+EDITIONS = {
+    edition.name: edition
+    for edition in (
+        Published("kinetics400", _URL, 400, {"train": 246_534, "val": 19_906, "test": 39_805}),
+        Published("kinetics600", _URL, 600, {"train": 392_622, "val": 30_000, "test": 72_924}),
+        Published("kinetics700", _URL, 700, {"train": 545_317, "val": 35_000}),
+        Published("kinetics700_2020", _URL, 700, {"train": 545_793, "val": 34_256, "test": 67_858}),
+    )
+}
+"""What DeepMind published, by edition."""
+
+# DeepMind says validate, the foundation val; ActivityNet's crawler puts the edition in front.
+_PATTERNS = {
+    split: [f"{front}{name}.{ending}" for front in ("", "kinetics*_") for name in names for ending in ("csv", "txt")]
+    for split, names in {"train": ["train"], "val": ["val", "validate"], "test": ["test"]}.items()
+}
+
+
+def read_kinetics(
+    root: str | Path, edition: str = "kinetics400", annotation_folder: str | Path | None = None
+) -> Annotations:
+    """Reads ``train.csv``, ``val.csv`` (or ``validate.csv``) and, where there is one, ``test.csv``, as published.
+
+    Columns: ``label``, ``youtube_id``, ``time_start``, ``time_end``; others are ignored. Classes are sorted by name.
+    Videos are meant to be at ``root/SPLIT/LABEL/ID_000010_000020.mp4``; wherever else they are below ``root``,
+    :func:`~vidcore_datasets.find_videos.find_videos` finds them by their names.
+
+    Args:
+        root: The folder with the videos.
+        edition: A key of :data:`EDITIONS`, for messages: the files are alike.
+        annotation_folder: Where the CSV files are; ``root`` or ``root/annotations`` if not given.
+
+    Returns:
+        A single-label task and its samples, without test where that is unlabelled. A sample's id is the clip's name,
+        ``ID_000010_000020``.
+
+    Raises:
+        UserError: A file, a column or a cell is missing, or a time is no number.
+    """
+    published = EDITIONS[edition]
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for split, patterns in _PATTERNS.items():
+        try:
+            file = official_file(root, patterns, published, annotation_folder)
+        except UserError:
+            if split != "test":
+                raise
+        else:
+            rows[split] = list(_clips(file, labelled=split != "test"))
+    classes = sorted({label for label, _ in rows["train"]})
+    index = {name: number for number, name in enumerate(classes)}
+    unseen = sorted({label for part in rows.values() for label, _ in part} - index.keys())
+    if unseen:
+        what = f"no training clip has the class {unseen[0]!r} of another split; are the files of one edition?"
+        raise UserError(f"{published.name} in {annotation_folder or root}: {what}")
+    samples = {
+        split: [Sample(str(Path(root, split, label, f"{clip}.mp4")), index[label], id=clip) for label, clip in part]
+        for split, part in rows.items()
+    }
+    return Annotations(Task("single_label", tuple(classes)), samples)
+
+
+def _clips(file: Path, labelled: bool) -> Iterator[tuple[str, str]]:
+    """Label and name of each clip; nothing where it has no labels and need not have."""
+    lines = read_table(file)
+    _, header = next(lines, (1, []))
+    try:
+        video, start, end = (header.index(name) for name in ("youtube_id", "time_start", "time_end"))
+        label = header.index("label")
+    except ValueError as error:
+        if not labelled and "label" not in header:
+            return
+        raise UserError(f"{file}, line 1: {error}; expected label,youtube_id,time_start,time_end") from error
+    for line, cells in lines:
+        try:
+            found = cells[label], f"{cells[video]}_{int(cells[start]):06d}_{int(cells[end]):06d}"
+        except (IndexError, ValueError) as error:
+            raise UserError(f"{file}, line {line}: {','.join(cells)!r} is not as {','.join(header)!r}") from error
+        if found[0]:
+            yield found
+
+
+class Kinetics400(PublishedData):
+    """Kinetics-400, see :mod:`vidcore_datasets.kinetics` and :func:`read_kinetics`.
+
+    Args:
+        root: The folder with the videos, by class or flat.
+        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+    """
+
+    published = EDITIONS["kinetics400"]
+
+    def read(self) -> Annotations:
+        """What the CSV files list."""
+        return read_kinetics(self.root, self.published.name, self.annotation_folder)
+
+
+class Kinetics600(Kinetics400):
+    """Kinetics-600; options as of :class:`Kinetics400`."""
+
+    published = EDITIONS["kinetics600"]
+
+
+class Kinetics700(Kinetics400):
+    """Kinetics-700, of 2019 or 2020.
+
+    Args:
+        root: The folder with the videos, by class or flat.
+        year: Of the edition, 2019 or 2020.
+        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+    """
+
+    def __init__(self, root: str, year: Literal[2019, 2020] = 2020, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.published = EDITIONS["kinetics700_2020" if year == 2020 else "kinetics700"]

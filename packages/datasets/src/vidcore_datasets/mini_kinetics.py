@@ -1,0 +1,120 @@
+"""Mini-Kinetics: a subset of Kinetics-400 with 200 of its classes. There are two.
+
+Where from
+    Videos and annotations: Kinetics-400, see :mod:`vidcore_datasets.kinetics`. Which of them: two text files beside its
+    annotations, of one of two makers, who share nothing but the name and the number of classes:
+
+    - ``ar_net``, which AR-Net, AdaFuse, AdaFocus and most work on efficient video recognition use:
+      ``mini_train_videofolder.txt`` and ``mini_val_videofolder.txt``, lines of ``PATH/ID_000010_000020 FRAMES CLASS``,
+      linked at https://github.com/mengyuest/AR-Net/issues/6.
+    - ``s3d``, of S3D: ``train_ytid_list.txt`` and ``val_ytid_list.txt``, a YouTube id a line, from
+      https://github.com/s9xie/Mini-Kinetics-200.
+Licence
+    That of Kinetics-400. The lists come without one.
+Splits
+    ``ar_net``: 121,215 train, 9,867 val as its papers have it; copies of the lists that are about have some 150 fewer
+    (not verified here). ``s3d``: 80,000 (400 a class) and 5,000 (25 a class), counted; all 5,000 are in ``val.csv``.
+Test
+    There is none: ``test`` uses ``val``.
+Citation
+    Meng et al., AR-Net: Adaptive Frame Resolution for Efficient Action Recognition, ECCV 2020; Xie et al., Rethinking
+    Spatiotemporal Feature Learning, ECCV 2018.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcore.dataset import Sample
+from vidcore.errors import UserError
+from vidcore_datasets.annotations import Annotations, with_classes
+from vidcore_datasets.kinetics import read_kinetics
+from vidcore_datasets.published import Published, PublishedData, official_file
+from vidcore_datasets.splits import first_few
+from vidcore_datasets.text import read_lines
+
+logger = logging.getLogger(__name__)
+
+Lists = Literal["ar_net", "s3d"]
+
+EDITIONS: dict[Lists, Published] = {
+    "ar_net": Published(
+        "mini_kinetics", "https://github.com/mengyuest/AR-Net/issues/6", 200, {"train": 121_215, "val": 9_867}
+    ),
+    "s3d": Published(
+        "mini_kinetics_s3d", "https://github.com/s9xie/Mini-Kinetics-200", 200, {"train": 80_000, "val": 5_000}
+    ),
+}
+"""What the makers of the lists say."""
+
+_FILES = {"ar_net": "mini_{}_videofolder.txt", "s3d": "{}_ytid_list.txt"}
+# Class names in front of the id may have blanks and slashes.
+_ID = re.compile(r"(?:.*/)?([\w-]{11})(?:_\d{6}_\d{6})?(?:\.\w+)?(?:[ ;]+\d+){0,2}")
+
+
+def read_mini_kinetics(
+    root: str | Path, lists: Lists = "ar_net", annotation_folder: str | Path | None = None
+) -> Annotations:
+    """The clips of Kinetics-400 that two text files list by their YouTube ids.
+
+    Labels are those of Kinetics-400's own ``train.csv`` and ``val.csv``; numbers in the lists are ignored.
+
+    Args:
+        root: The folder with the videos of Kinetics-400, all or these.
+        lists: Whose.
+        annotation_folder: Where lists and CSV files are; ``root`` or ``root/annotations`` if not given.
+
+    Returns:
+        A single-label task, of the classes that occur, by name, and its samples: ``train`` and ``val``. A sample's id
+        is the clip's name, ``ID_000010_000020``.
+
+    Raises:
+        UserError: A file is missing or cannot be understood, or not one id is known.
+    """
+    published = EDITIONS[lists]
+    whole = read_kinetics(root, "kinetics400", annotation_folder)
+    samples: dict[str, list[Sample]] = {}
+    for split in ("train", "val"):
+        file = official_file(root, (_FILES[lists].format(split),), published, annotation_folder)
+        by_id = {sample.id[:11]: sample for sample in whole.samples[split]}
+        ids = list(dict.fromkeys(_ids(file)))
+        samples[split] = [by_id[name] for name in ids if name in by_id]
+        unknown = [name for name in ids if name not in by_id]
+        if not samples[split]:
+            raise UserError(f"{file} lists no clip of Kinetics-400's {split}.csv")
+        if unknown:
+            logger.warning("%s lists clips that Kinetics-400's %s.csv has not: %s", file, split, first_few(unknown))
+    names = {whole.task.classes[sample.target] for part in samples.values() for sample in part}
+    return with_classes(Annotations(whole.task, samples), sorted(names))
+
+
+def _ids(file: Path) -> list[str]:
+    ids = []
+    for number, line in read_lines(file):
+        match = _ID.fullmatch(line)
+        if not match:
+            raise UserError(f"{file}, line {number}: no YouTube id in {line!r}")
+        ids.append(match[1])
+    return ids
+
+
+class MiniKinetics(PublishedData):
+    """Mini-Kinetics, see :mod:`vidcore_datasets.mini_kinetics`.
+
+    Args:
+        root: The folder with the videos of Kinetics-400.
+        lists: Whose selection: ``ar_net`` (121,215 and 9,867 clips) or ``s3d`` (80,000 and 5,000).
+        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+    """
+
+    def __init__(self, root: str, lists: Lists = "ar_net", **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.lists = lists
+        self.published = EDITIONS[lists]
+
+    def read(self) -> Annotations:
+        """What the lists name."""
+        return read_mini_kinetics(self.root, self.lists, self.annotation_folder)

@@ -1,0 +1,40 @@
+"""Annotation files as text, with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vidcore.errors import UserError
+from vidcore_datasets.inputs import depends_on
+
+
+def read_lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines of a UTF-8 file that are not blank, stripped, each after its number, counted from 1.
+
+    Raises:
+        UserError: The file cannot be read, or is not UTF-8.
+    """
+    return [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: The file cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return depends_on(Path(path)).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from error
