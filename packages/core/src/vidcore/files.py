@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vidcore.cli import UsageError
@@ -13,6 +14,9 @@ VIDEO_ENDINGS = frozenset(
 )
 """In lower case; what a folder holds besides is passed over."""
 
+PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+"""Of the frames in a folder, in lower case; what it holds besides is passed over."""
+
 
 def is_video(name: str) -> bool:
     """Whether a file's name has a video's ending."""
@@ -20,8 +24,21 @@ def is_video(name: str) -> bool:
     return bool(stem) and dot + ending.lower() in VIDEO_ENDINGS
 
 
-def expand_paths(arguments: Sequence[str]) -> list[str]:
+def pictures(folder: str | Path) -> list[str]:
+    """The names of the pictures that lie in a folder, sorted.
+
+    Raises:
+        OSError: The system's own.
+    """
+    return sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in PICTURE_ENDINGS)  # noqa: PTH208
+
+
+def expand_paths(arguments: Sequence[str], frames: bool = False) -> list[str]:
     """Files as they are, the videos below folders, and what glob patterns match, in order and without repeats.
+
+    Args:
+        arguments: Files, folders and patterns.
+        frames: Whether a folder that holds pictures, and no video, is a video too.
 
     Raises:
         UsageError: An argument that stands for nothing.
@@ -29,8 +46,7 @@ def expand_paths(arguments: Sequence[str]) -> list[str]:
     paths: list[str] = []
     for argument in arguments:
         if Path(argument).is_dir():
-            below = sorted(Path(argument).rglob("*"))
-            found = [str(path) for path in below if is_video(path.name) and path.is_file()]
+            found = sorted(_videos_below(argument, frames))
             if not found:
                 raise UsageError(f"no video below {argument}; known endings: {' '.join(sorted(VIDEO_ENDINGS))}")
         elif Path(argument).is_file():
@@ -41,3 +57,11 @@ def expand_paths(arguments: Sequence[str]) -> list[str]:
                 raise UsageError(f"no file {argument}")
         paths += found
     return list(dict.fromkeys(paths))
+
+
+def _videos_below(folder: str, frames: bool) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        videos = [name for name in names if is_video(name)]
+        if frames and not videos and any(Path(name).suffix.lower() in PICTURE_ENDINGS for name in names):
+            yield str(Path(parent))
+        yield from (str(path) for name in videos if (path := Path(parent, name)).is_file())

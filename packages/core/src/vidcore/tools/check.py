@@ -16,13 +16,14 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from vidcore.files import pictures
 from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.structure import broken_structure
 
 # Containers that say in their header how long they are; FFmpeg estimates the length of others.
 _TELL_LENGTH = {"mov", "matroska", "avi", "flv"}
 _SLACK = 0.5  # seconds by which healthy files end before their header says
-_WITHOUT_ZEROS = {"h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+_WITHOUT_ZEROS = {"h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1", "mjpeg", "webp"}
 _ZEROS = 256  # bytes in a row that no encoder writes of those, though decoders may take them for a picture
 _BYTES_A_SECOND = 1e6  # that any decoder reads
 
@@ -68,30 +69,64 @@ def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -
 
 def _limit(timeout: float, path: str) -> float:
     try:
-        return timeout + Path(path).stat().st_size / _BYTES_A_SECOND
+        files = [Path(path, name) for name in pictures(path)] if Path(path).is_dir() else [Path(path)]
+        return timeout + sum(file.stat().st_size for file in files) / _BYTES_A_SECOND
     except OSError:  # which check_file reports
         return timeout
 
 
 def check_file(path: str) -> FileReport:
-    """Decodes the file's video (the first stream that is no cover picture) and all of its sound.
+    """Decodes the file's video (the first stream that is no cover picture) and all of its sound; a folder's pictures.
 
-    It is broken if FFmpeg reports an error, even one that it hides in the picture, or if it ends before its header
-    says. Damage that FFmpeg takes for valid data is not found: VP9, for one, has no redundancy that could tell.
+    It is broken if FFmpeg reports an error, even one that it hides in the picture, if it ends before its header says,
+    if the elements of its container do not fit together, or if a frame holds a long run of zeros. Damage that decoders
+    take for valid data is not found: uncompressed sound has no redundancy that could tell, and VP9 little.
     """
     report, begin = FileReport(path), time.perf_counter()
+    if Path(path).is_dir():
+        _read_pictures(report)
+    else:
+        _read(report)
+    report.status = "error" if report.reason else "ok"
+    report.seconds = round(time.perf_counter() - begin, 3)
+    return report
+
+
+def _read(report: FileReport) -> None:
     with _complaints() as complaints:
         try:
-            with av.open(path) as container:
+            with av.open(report.path) as container:
                 report.reason = _decode(container, report)
         except (av.FFmpegError, OSError, ValueError) as error:
             report.reason = getattr(error, "strerror", None) or str(error)
     if complaints:  # they tell more than an error's name
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         report.reason = complaints[0] + more
-    report.status = "error" if report.reason else "ok"
-    report.seconds = round(time.perf_counter() - begin, 3)
-    return report
+
+
+def _read_pictures(report: FileReport) -> None:
+    try:
+        names = pictures(report.path)
+    except OSError as error:
+        report.reason = error.strerror or str(error)
+        return
+    broken: list[str] = []
+    for name in names:
+        picture = FileReport(str(Path(report.path, name)))
+        _read(picture)
+        report.width, report.height = report.width or picture.width, report.height or picture.height
+        if not picture.reason and (picture.width, picture.height) != (report.width, report.height):
+            picture.reason = (
+                f"is {picture.width} × {picture.height} pixels, others are {report.width} × {report.height}"
+            )
+        if picture.reason:
+            broken.append(f"{name}: {picture.reason}")
+        else:
+            report.frames += 1
+    if not names:
+        report.reason = "has no pictures"
+    elif broken:
+        report.reason = f"{len(broken)} of its {len(names)} pictures are broken, the first is {broken[0]}"
 
 
 @contextmanager

@@ -35,11 +35,12 @@ def broken_structure(path: str, format_name: str) -> str:
     if check is None:
         return ""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # noqa: PTH123
+        size = len(data)
         try:
             place = check(data)
         except (IndexError, struct.error):  # an element begins where the file ends
-            place = len(data)
-    return "" if place is None else f"its elements do not fit together from byte {place} of {len(data)} on"
+            place = size
+    return "" if place is None else f"its elements do not fit together from byte {place} of {size} on"
 
 
 def _matroska(data: mmap.mmap) -> int | None:

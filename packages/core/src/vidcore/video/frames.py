@@ -12,11 +12,9 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 from typing_extensions import Self
 
+from vidcore.files import PICTURE_ENDINGS
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import check_indices
-
-PICTURE_ENDINGS = frozenset({".jpeg", ".jpg", ".png", ".webp"})
-"""In lower case; what a folder holds besides is passed over."""
 
 
 class FrameFolder:
