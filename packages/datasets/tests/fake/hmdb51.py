@@ -12,7 +12,7 @@ USES = {1: (1, 1, 2, 0), 2: (1, 2, 1, 0), 3: (2, 1, 1, 0)}
 
 
 def make(root: Path) -> None:
-    """``CLASS/VIDEO.avi`` and ``testTrainMulti_7030_splits/CLASS_test_split1.txt``; names hold what names there hold."""
+    """``CLASS/VIDEO.avi`` and ``testTrainMulti_7030_splits/CLASS_test_split1.txt``; names hold what they do there."""
     lists = root / "testTrainMulti_7030_splits"
     lists.mkdir(parents=True)
     for index, label in enumerate(CLASSES):
