@@ -11,6 +11,7 @@ import pytest
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
+from vidcore_datasets import diving48, hmdb51, kinetics, mini_kinetics, mini_sports1m, moments, ucf101
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.find_videos import find_videos
 from vidcore_datasets.published import Published, PublishedData, official_file, with_all_splits
@@ -144,3 +145,13 @@ def test_annotation_files(tmp_path: Path) -> None:
     assert official_file(tmp_path, ("a.csv",), PETS, tmp_path / "elsewhere") == tmp_path / "elsewhere/a.csv"
     with pytest.raises(UserError, match=r"pets: no a.csv in .*annotations; it comes from https://example.org/pets"):
         official_file(tmp_path, ("a.csv",), PETS)
+
+
+def test_the_readme_has_the_same_figures() -> None:
+    records = [*kinetics.EDITIONS.values(), *mini_kinetics.EDITIONS.values(), *mini_sports1m.EDITIONS.values()]
+    records += [ucf101.FOLDS[1], hmdb51.PUBLISHED, *moments.VERSIONS.values(), diving48.VERSIONS[2]]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for record in records:
+        sizes = {split: f"{size:,}" for split, size in record.sizes.items()}
+        cells = (record.classes, sizes["train"], sizes.get("val", "test"), sizes.get("test", "val"))
+        assert f"| {' | '.join(map(str, cells))} |" in readme, record

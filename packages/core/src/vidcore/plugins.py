@@ -29,24 +29,12 @@ KNOWN = {
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
     "vidcore.commands": {"exits": "vidcore-adafocus"},
-    "vidcore.data": {
-        "csv": "vidcore-datasets",
-        "diving48": "vidcore-datasets",
-        "folder": "vidcore-datasets",
-        "hmdb51": "vidcore-datasets",
-        "kinetics400": "vidcore-datasets",
-        "kinetics600": "vidcore-datasets",
-        "kinetics700": "vidcore-datasets",
-        "kinetics_sounds": "vidcore-datasets",
-        "mini_kinetics": "vidcore-datasets",
-        "mini_sports1m": "vidcore-datasets",
-        "moments": "vidcore-datasets",
-        "moving_digits": "vidcore-datasets",
-        "ucf101": "vidcore-datasets",
-        "unlabelled": "vidcore-datasets",
-        "video_list": "vidcore-datasets",
-    },
-}
+    "vidcore.data": dict.fromkeys(
+        ("csv", "diving48", "folder", "hmdb51", "kinetics400", "kinetics600", "kinetics700", "kinetics_sounds",
+         "mini_kinetics", "mini_sports1m", "moments", "moving_digits", "ucf101", "unlabelled", "video_list"),
+        "vidcore-datasets",
+    ),
+}  # fmt: skip
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""
 
 

@@ -1,16 +1,20 @@
 """Diving48: competitive dives, told apart by take-off, somersaults, twists and flight position, 48 classes.
 
-Where from
+Where from:
     http://www.svcl.ucsd.edu/projects/resound/dataset.html: ``Diving48_rgb.tar.gz`` (the folder ``rgb``),
     ``Diving48_vocab.json``, ``Diving48_V2_train.json`` and ``Diving48_V2_test.json``, or without ``V2_``.
-Licence
+
+Licence:
     None is given; the videos are their uploaders'.
-Splits
+
+Splits:
     Version 1: 16,067 train, 2,337 test. Version 2, of October 2020, with wrong labels mended and badly cut clips
     removed: 15,027 and 1,970. As cited, not counted here. Results on different versions are not comparable.
-Test
+
+Test:
     The owners know no validation split: ``val`` uses ``test``.
-Citation
+
+Citation:
     Li, Li and Vasconcelos, RESOUND: Towards Action Recognition without Representation Bias, ECCV 2018.
 """
 

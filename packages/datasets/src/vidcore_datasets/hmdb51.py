@@ -1,16 +1,20 @@
 """HMDB51: actions in films and from the web, 51 classes, three folds.
 
-Where from
+Where from:
     https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/: ``hmdb51_org.rar`` (an archive for
     each class in it) and ``test_train_splits.rar`` (the folder ``testTrainMulti_7030_splits``).
-Licence
+
+Licence:
     CC BY 4.0, as its owners say; the films are their owners'.
-Splits
+
+Splits:
     Each fold: 3,570 train and 1,530 test, 70 and 30 of each class (as the lists' own readme has it; not counted here).
     The rest of the 6,766 clips is in neither.
-Test
+
+Test:
     The owners know no validation split: ``val`` uses ``test``.
-Citation
+
+Citation:
     Kuehne, Jhuang, Garrote, Poggio and Serre, HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011.
 """
 

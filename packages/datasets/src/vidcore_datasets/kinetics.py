@@ -1,27 +1,29 @@
 """Kinetics: ten seconds of YouTube with one human action, in editions of 400, 600 and 700 classes.
 
-Where from
+Where from:
     Videos and annotations: the Common Visual Data Foundation, https://github.com/cvdfoundation/kinetics-dataset
     (Kinetics-700 of 2019: its annotations are at
     https://storage.googleapis.com/deepmind-media/Datasets/kinetics700.tar.gz, its videos among those of 2020).
-Licence
+
+Licence:
     Annotations: CC BY 4.0. Videos: their uploaders'.
-Splits
-    ==================== ======= ====== ======
-    edition              train   val    test
-    ==================== ======= ====== ======
-    ``kinetics400``      246,534 19,906 39,805
-    ``kinetics600``      392,622 30,000 72,924
-    ``kinetics700``      545,317 35,000 70,000
-    ``kinetics700_2020`` 545,793 34,256 67,858
-    ==================== ======= ====== ======
+
+Splits:
+    | edition            | train   | val    | test   |
+    | ------------------ | ------- | ------ | ------ |
+    | `kinetics400`      | 246,534 | 19,906 | 39,805 |
+    | `kinetics600`      | 392,622 | 30,000 | 72,924 |
+    | `kinetics700`      | 545,317 | 35,000 | 70,000 |
+    | `kinetics700_2020` | 545,793 | 34,256 | 67,858 |
 
     Rows of the annotation files, not videos that can still be had. Verified: all of 400 (the foundation's own count of
-    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, their
-    sums those of the papers (495,547; 650,317; 647,907).
-Test
+    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, and could
+    not be counted here.
+
+Test:
     Where ``test.csv`` has no labels (400 from DeepMind, 600 from the crawler, 700), ``test`` uses ``val``.
-Citation
+
+Citation:
     Kay et al., The Kinetics Human Action Video Dataset, arXiv:1705.06950; Carreira et al., A Short Note about
     Kinetics-600, arXiv:1808.01340; Carreira et al., A Short Note on the Kinetics-700 Human Action Dataset,
     arXiv:1907.06987; Smaira et al., A Short Note on the Kinetics-700-2020 Human Action Dataset, arXiv:2010.10864.
@@ -92,18 +94,19 @@ def read_kinetics(
         except UserError:
             if split != "test":
                 raise
-        else:
-            rows[split] = list(_clips(file, labelled=split != "test"))
+            continue
+        rows[split] = list(_clips(file, labelled=split != "test"))
     classes = sorted({label for label, _ in rows["train"]})
     index = {name: number for number, name in enumerate(classes)}
     unseen = sorted({label for part in rows.values() for label, _ in part} - index.keys())
     if unseen:
         what = f"no training clip has the class {unseen[0]!r} of another split; are the files of one edition?"
         raise UserError(f"{published.name} in {annotation_folder or root}: {what}")
-    samples = {
-        split: [Sample(str(Path(root, split, label, f"{clip}.mp4")), index[label], id=clip) for label, clip in part]
-        for split, part in rows.items()
-    }
+    samples = {}
+    for split, part in rows.items():
+        folders = {label: Path(root, split, label) for label in classes}  # as text below: there are very many clips
+        if part:
+            samples[split] = [Sample(f"{folders[label]}/{clip}.mp4", index[label], id=clip) for label, clip in part]
     return Annotations(Task("single_label", tuple(classes)), samples)
 
 

@@ -1,15 +1,19 @@
 """Kinetics-Sounds: the classes of Kinetics-400 that one can both see and hear.
 
-Where from
+Where from:
     Kinetics-400, see :mod:`vidcore_datasets.kinetics`; there are no files besides.
-Licence
+
+Licence:
     That of Kinetics-400.
-Splits
+
+Splits:
     Those of Kinetics-400; 1,544 of its validation clips are of these classes (counted). AdaMML reports 22,521 and 1,532
     videos, as many as could still be had.
-Test
+
+Test:
     Where the ``test.csv`` at hand has no labels, ``test`` uses ``val``.
-Citation
+
+Citation:
     Arandjelović and Zisserman, Look, Listen and Learn, ICCV 2017.
 
 The class list is a moving target. The paper names 34 classes of a Kinetics that was not out yet; some were renamed or

@@ -1,6 +1,6 @@
 """Mini-Kinetics: a subset of Kinetics-400 with 200 of its classes. There are two.
 
-Where from
+Where from:
     Videos and annotations: Kinetics-400, see :mod:`vidcore_datasets.kinetics`. Which of them: two text files beside its
     annotations, of one of two makers, who share nothing but the name and the number of classes:
 
@@ -9,14 +9,18 @@ Where from
       linked at https://github.com/mengyuest/AR-Net/issues/6.
     - ``s3d``, of S3D: ``train_ytid_list.txt`` and ``val_ytid_list.txt``, a YouTube id a line, from
       https://github.com/s9xie/Mini-Kinetics-200.
-Licence
+
+Licence:
     That of Kinetics-400. The lists come without one.
-Splits
+
+Splits:
     ``ar_net``: 121,215 train, 9,867 val as its papers have it; copies of the lists that are about have some 150 fewer
     (not verified here). ``s3d``: 80,000 (400 a class) and 5,000 (25 a class), counted; all 5,000 are in ``val.csv``.
-Test
+
+Test:
     There is none: ``test`` uses ``val``.
-Citation
+
+Citation:
     Meng et al., AR-Net: Adaptive Frame Resolution for Efficient Action Recognition, ECCV 2020; Xie et al., Rethinking
     Spatiotemporal Feature Learning, ECCV 2018.
 """

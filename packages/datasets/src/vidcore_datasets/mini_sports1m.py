@@ -1,6 +1,6 @@
 """Mini-Sports1M: a few videos of each of the 487 sports of Sports-1M. There are two.
 
-Where from
+Where from:
     ``labels.txt``: https://github.com/gtoderici/sports-1m-dataset. Which videos, and with which label: two lists, of
     one of two makers, whose videos differ:
 
@@ -8,13 +8,17 @@ Where from
       https://github.com/IBM/AdaMML/issues/1; the videos have to be got from YouTube.
     - ``bear``, of the BEAR benchmark: ``train.csv`` and ``test.csv``, and its videos, from
       https://github.com/AndongDeng/BEAR (``datasets/mini-Sports1M``).
-Licence
+
+Licence:
     Sports-1M's annotations: CC BY 3.0. Videos: their uploaders'.
-Splits
+
+Splits:
     ``adamml``: 14,610 train (30 a class), 4,870 test (10 a class); not verified. ``bear``: 19,459 and 4,870, counted.
-Test
+
+Test:
     There is no validation split: ``val`` uses ``test``.
-Citation
+
+Citation:
     Karpathy et al., Large-scale Video Classification with Convolutional Neural Networks, CVPR 2014; Panda et al.,
     AdaMML: Adaptive Multi-Modal Learning for Efficient Video Recognition, ICCV 2021; Deng et al., A Large-scale Study
     of Spatiotemporal Representation Learning with a New Benchmark on Action Recognition, ICCV 2023.
@@ -82,9 +86,7 @@ def read_mini_sports1m(
         for number, line in read_lines(path):
             match = _LINE.fullmatch(line)
             if not match or int(match["label"]) >= len(classes):
-                raise UserError(
-                    f"{path}, line {number}: {line!r} is not VIDEO NUMBER with a number below {len(classes)}"
-                )
+                raise UserError(f"{path}, line {number}: {line!r} is not VIDEO CLASS, a number below {len(classes)}")
             name = match["name"]
             samples[split].append(Sample(str(Path(root, f"{name}.mp4")), int(match["label"]), id=name))
     return Annotations(Task("single_label", classes), samples)

@@ -1,16 +1,20 @@
 """Moments in Time: three seconds of anything that happens, one class each, in two versions.
 
-Where from
+Where from:
     http://moments.csail.mit.edu, after filling in a form: an archive with ``trainingSet.csv``, ``validationSet.csv``,
     ``moments_categories.txt``, ``training/`` and ``validation/``.
-Licence
+
+Licence:
     Of its own, in the archive: research and teaching only.
-Splits
+
+Splits:
     Version 1: 802,264 train, 33,900 val, 339 classes. Version 2: 727,305 train, 30,500 val, 305 classes. The 305 are
     counted, the others as cited.
-Test
+
+Test:
     Its labels are not public: ``test`` uses ``val``.
-Citation
+
+Citation:
     Monfort et al., Moments in Time Dataset: One Million Videos for Event Understanding, TPAMI 2019, arXiv:1801.03150.
 
 The version with several labels a video is another data set, Multi-Moments in Time.
@@ -69,12 +73,12 @@ def read_moments(root: str | Path, annotation_folder: str | Path | None = None) 
     index = {name: number for number, name in enumerate(classes)}
     samples: dict[str, list[Sample]] = {}
     for split, name, folder in (("train", "trainingSet.csv", "training"), ("val", "validationSet.csv", "validation")):
-        path = file(name)
+        path, above = file(name), Path(root, folder)
         samples[split] = []
         for line, cells in read_table(path):
             if len(cells) < 2 or cells[1] not in index:
                 raise UserError(f"{path}, line {line}: no class of moments_categories.txt in {','.join(cells)!r}")
-            samples[split].append(Sample(str(Path(root, folder, cells[0])), index[cells[1]], id=cells[0]))
+            samples[split].append(Sample(f"{above}/{cells[0]}", index[cells[1]], id=cells[0]))
     return Annotations(Task("single_label", classes), samples)
 
 

@@ -45,7 +45,7 @@ class Published:
         """What annotations have otherwise, one phrase each, with both numbers; absent splits are passed over."""
         pairs = [("classes", annotations.task.num_classes, self.classes)]
         for split, size in self.sizes.items():
-            if split in annotations.samples:
+            if annotations.samples.get(split):
                 pairs.append((f"{split} samples", len(annotations.samples[split]), size))
         return [f"{count:,} {what} instead of {right:,}" for what, count, right in pairs if count != right]
 
@@ -89,7 +89,7 @@ def present(samples: SampleIndex, places: Mapping[str, str], missing: Missing, n
         if len(lost) == len(samples):
             raise UserError(f"{said}; is `root` right?")
         if missing == "error":
-            raise UserError(f"{said}; `missing: skip` goes on with the {len(samples) - len(lost):,} that are there")
+            raise UserError(f"{said}; --data.missing skip goes on with the {len(samples) - len(lost):,} that are there")
         logger.warning("%s; going on with the other %s", said, f"{len(samples) - len(lost):,}")
         samples = samples.take(np.flatnonzero([place is not None for place in where]))
     found = [place for place in where if place is not None]

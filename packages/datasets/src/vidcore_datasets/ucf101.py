@@ -1,23 +1,25 @@
 """UCF101: actions in YouTube videos, 101 classes, three folds.
 
-Where from
+Where from:
     https://www.crcv.ucf.edu/data/UCF101.php: ``UCF101.rar`` (the folder ``UCF-101``) and
     ``UCF101TrainTestSplits-RecognitionTask.zip`` (the folder ``ucfTrainTestlist``).
-Licence
+
+Licence:
     None is given; the videos are their uploaders'.
-Splits
-    ==== ===== =====
-    fold train test
-    ==== ===== =====
-    1    9,537 3,783
-    2    9,586 3,734
-    3    9,624 3,696
-    ==== ===== =====
+
+Splits:
+    | fold | train | test  |
+    | ---- | ----- | ----- |
+    | 1    | 9,537 | 3,783 |
+    | 2    | 9,586 | 3,734 |
+    | 3    | 9,624 | 3,696 |
 
     Counted. Clips of one source video (``g01`` to ``g25``) are on one side of each fold: do not split at random.
-Test
+
+Test:
     The owners know no validation split: ``val`` uses ``test``.
-Citation
+
+Citation:
     Soomro, Zamir and Shah, UCF101: A Dataset of 101 Human Actions Classes from Videos in the Wild, CRCV-TR-12-01, 2012.
 """
 

@@ -17,7 +17,7 @@ VOCABULARY = (
 
 def make(root: Path) -> None:
     """``rgb/ID_00000.mp4``, the vocabulary and the lists; version 1 calls every dive the first."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (root / "Diving48_vocab.json").write_text(json.dumps(VOCABULARY))
     for split, count in (("train", 2), ("test", 1)):
         rows = []

@@ -12,9 +12,9 @@ USES = {1: (1, 1, 2, 0), 2: (1, 2, 1, 0), 3: (2, 1, 1, 0)}
 
 
 def make(root: Path) -> None:
-    """``CLASS/VIDEO.avi`` and ``testTrainMulti_7030_splits/CLASS_test_split1.txt``; names hold what they do there."""
+    """``CLASS/VIDEO.avi``, with the signs that names there hold, and ``testTrainMulti_7030_splits``."""
     lists = root / "testTrainMulti_7030_splits"
-    lists.mkdir(parents=True)
+    lists.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(CLASSES):
         names = [f"#20_Rhythm!_(clip)_{label}_u_nm_np1_ba_goo_{number}.avi" for number in range(4)]
         for name in names:

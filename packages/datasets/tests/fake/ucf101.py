@@ -22,6 +22,6 @@ def make(root: Path) -> None:
                 else:
                     lists[f"trainlist{fold:02d}"].append(f"{name} {index + 1}")
     lists["classInd"] = [f"{index + 1} {label}" for index, label in enumerate(CLASSES)]
-    (root / "ucfTrainTestlist").mkdir()
+    (root / "ucfTrainTestlist").mkdir(exist_ok=True)
     for name, lines in lists.items():
         (root / "ucfTrainTestlist" / f"{name}.txt").write_bytes(("\r\n".join(lines) + "\r\n").encode())
