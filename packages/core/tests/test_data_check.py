@@ -15,10 +15,13 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vidcore.cli import main
+from vidcore.files import expand_paths
 from vidcore.tools import check
 from vidcore.tools.check import check_file, check_files
+from vidcore.tools.structure import broken_structure
 from vidcore.video import write_video
 
 
@@ -152,6 +155,121 @@ def test_a_file_without_frames(tmp_path):
     assert check_file(str(tmp_path / "missing.mp4")).reason == "No such file or directory"
 
 
+def written(path, video, audio=None, rate=48_000):
+    """Forty noisy frames in any format, and a noisy sound that takes some kilobytes."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as target:
+        kind = "yuvj420p" if video == "mjpeg" else "yuv420p"
+        stream = target.add_stream(video, rate=10, width=96, height=64, pix_fmt=kind, options={"b": "600000"})
+        sound = target.add_stream(audio, rate=rate, layout="mono") if audio else None
+        for _ in range(40):
+            noise = av.VideoFrame.from_ndarray(rng.integers(0, 255, (64, 96, 3), np.uint8), format="rgb24")
+            target.mux(stream.encode(noise.reformat(format=kind)))
+        if sound:
+            wave = (0.3 * rng.standard_normal((1, 4 * rate))).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+            frame.sample_rate = rate
+            resampler = av.AudioResampler(sound.codec_context.format, "mono", rate, sound.codec_context.frame_size or 0)
+            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+                target.mux(sound.encode(piece))
+            target.mux(sound.encode(None))
+        target.mux(stream.encode(None))
+    assert check_file(str(path)).reason == ""
+    return path
+
+
+FORMATS = [
+    ("webm", "libvpx-vp9", "libopus"),
+    ("mkv", "libx264", "libmp3lame"),
+    ("avi", "mpeg4", "libmp3lame"),
+    ("mp4", "libx264", "aac"),
+    ("avi", "mjpeg", None),
+]
+
+
+@pytest.mark.parametrize(("ending", "video", "audio"), FORMATS)
+def test_4_kb_of_damage_anywhere_are_found(tmp_path, ending, video, audio):
+    path = written(tmp_path / f"clip.{ending}", video, audio)
+    data, rng = path.read_bytes(), random.Random(0)
+    for count in range(10):
+        place = rng.randrange(0, len(data) - 4096)
+        damaged = bytearray(data)
+        damaged[place : place + 4096] = rng.randbytes(4096) if count % 2 else bytes(4096)
+        (tmp_path / f"damaged.{ending}").write_bytes(damaged)
+        assert check_file(str(tmp_path / f"damaged.{ending}")).status == "error", place
+
+
+@pytest.mark.parametrize(("ending", "video", "audio"), FORMATS[:4])
+@pytest.mark.parametrize("garbage", [random.Random.randbytes, lambda _, count: bytes(count)], ids=["random", "zeros"])
+def test_damage_in_the_sound_alone_is_found(tmp_path, ending, video, audio, garbage):
+    path = written(tmp_path / f"clip.{ending}", video, audio)
+    data, rng, left = bytearray(path.read_bytes()), random.Random(0), 4096
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size and packet.pos]
+    for place, size in places[len(places) // 3 :]:
+        size = min(size, left)
+        data[place : place + size] = garbage(rng, size)
+        left -= size
+    assert left == 0
+    (tmp_path / f"damaged.{ending}").write_bytes(data)
+    assert check_file(str(tmp_path / f"damaged.{ending}")).status == "error"
+
+
+def test_elements_that_do_not_fit_together(tmp_path):
+    path = written(tmp_path / "clip.mkv", "libx264", "libmp3lame")
+    data = path.read_bytes()
+    assert broken_structure(str(path), "matroska,webm") == ""
+    assert broken_structure(str(path), "mov,mp4") == "", "no format that is looked at"
+    cluster = data.index(bytes.fromhex("1f43b675"))
+    for place, value in ((cluster, 0x1E), (cluster + 4, 0x11)):  # another element; another length
+        changed = bytearray(data)
+        changed[place] = value
+        (tmp_path / "changed.mkv").write_bytes(changed)
+        assert "do not fit together" in broken_structure(str(tmp_path / "changed.mkv"), "matroska,webm")
+    live = data[: cluster + 4] + bytes.fromhex("01ffffffffffffff")  # of unknown length, as streams are recorded
+    width = 9 - data[cluster + 4].bit_length()
+    segment = data.index(bytes.fromhex("18538067")) + 4
+    live = live[:segment] + bytes.fromhex("01ffffffffffffff") + live[segment + 8 :] + data[cluster + 4 + width :]
+    (tmp_path / "live.mkv").write_bytes(live)
+    assert broken_structure(str(tmp_path / "live.mkv"), "matroska,webm") == ""
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_frames_in_a_folder(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    for video in ("good", "damaged", "uneven"):
+        (tmp_path / "frames" / video).mkdir(parents=True)
+        for number in range(4):
+            height = 110 if (video, number) == ("uneven", 3) else 100
+            picture = Image.fromarray(rng.integers(0, 255, (height, 120, 3), np.uint8))
+            picture.save(tmp_path / "frames" / video / f"{number:05d}.{ending}")
+    damaged = tmp_path / "frames" / "damaged" / f"00002.{ending}"
+    data = bytearray(damaged.read_bytes())
+    assert len(data) > 8000
+    for garbage in (bytes(4096), random.Random(0).randbytes(4096)):
+        data[3000 : 3000 + 4096] = garbage
+        damaged.write_bytes(data)
+        reason = check_file(str(damaged.parent)).reason
+        assert reason.startswith(f"1 of its 4 pictures are broken, the first is 00002.{ending}: ")
+    assert main(["data", "check", str(tmp_path / "frames"), "--output", "report.csv", "--num_workers", "1"]) == 1
+    report = rows(tmp_path / "report.csv")
+    assert {name: row["status"] for name, row in report.items()} == {
+        "good": "ok",
+        "damaged": "error",
+        "uneven": "error",
+    }
+    assert (report["good"]["frames"], report["good"]["width"], report["good"]["height"]) == ("4", "120", "100")
+    assert "is 120 × 110 pixels, others are 120 × 100" in report["uneven"]["reason"]
+
+
+def test_pictures_beside_videos_are_no_frames(healthy, tmp_path):
+    copy(healthy, tmp_path / "clip.mp4", lambda data: None)
+    Image.new("RGB", (8, 8)).save(tmp_path / "clip.jpg")
+    (tmp_path / "none").mkdir()
+    assert expand_paths([str(tmp_path)], frames=True) == [str(tmp_path / "clip.mp4")]
+    assert check_file(str(tmp_path / "none")).reason == "has no pictures"
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_file_that_crashes_the_decoder_costs_only_itself(healthy, tmp_path):
     pipe = tmp_path / "crash.mp4"
@@ -199,9 +317,9 @@ def test_ctrl_c_keeps_the_rows(healthy, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "vid data has one command, check"),
-        (["prepare", "x"], "vid data has one command, check"),
-        (["check"], "arguments are required: PATH"),
+        ([], "vid data has the commands check and stats"),
+        (["mend", "x"], "vid data has the commands check and stats"),
+        (["check"], "needs PATHs, or --data NAME"),
         (["check", "missing.mp4"], "no file missing.mp4"),
         (["check", "."], "no video below ."),
         (["check", __file__, "--num_workers", "0"], "--num_workers must be at least 1, not 0"),

@@ -179,4 +179,4 @@ def test_data_module_checks_files(tmp_path: Path) -> None:
     assert len(data.samples("val")) == 1
     with pytest.raises(UserError, match=r"labels\.csv lists files that do not exist: .*0\.mp4.*9 in all"):
         data.samples("train")
-    require_files(data.samples("val"), "here")
+    require_files(data.samples("val").paths, "here")

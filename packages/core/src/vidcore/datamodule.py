@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader
 
 from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
-from vidcore.dataset import Sample, VideoDataset
+from vidcore.dataset import VideoDataset
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.hparams import make_plain
+from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
 from vidcore.task import Task
@@ -74,6 +75,7 @@ class VideoDataModule(LightningDataModule):
         self._clip_spec: ClipSpec | None = None
         self._datasets: dict[str, VideoDataset] = {}
         self._folder: str | None = None
+        self._train_files: frozenset[str] = frozenset()
 
     @property
     def task(self) -> Task:
@@ -207,7 +209,11 @@ class VideoDataModule(LightningDataModule):
             self._check_unreadable()
 
     def _check_unreadable(self) -> None:
-        files = {sample.path for sample in self.dataset("train").samples}
+        if not self.unreadable:
+            return
+        if not self._train_files:
+            self._train_files = frozenset(self.dataset("train").samples.paths)
+        files = self._train_files
         bad = len(files & self.unreadable.keys())
         if bad > self.max_unreadable * len(files):
             raise self._unreadable_error(
@@ -237,3 +243,4 @@ class VideoDataModule(LightningDataModule):
             warnings.warn(f"{len(self.unreadable)} files could not be read; they are listed in {report}", stacklevel=1)
         self.share_unreadable()
         self._datasets.clear()
+        self._train_files = frozenset()

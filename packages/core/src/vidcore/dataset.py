@@ -1,10 +1,9 @@
-"""Samples, and the torch data set that reads them as a model wants to see them."""
+"""The torch data set that reads samples as a model wants to see them."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,8 @@ from torchvision import tv_tensors
 from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.index import INDEX, INDICES, MAPPING, SampleIndex
+from vidcore.sample import Sample
 from vidcore.sampler import Draw
 from vidcore.seeds import drawing_from, mixed
 from vidcore.task import Task
@@ -30,34 +31,6 @@ from vidcore.video.transforms import Augment, eval_transform, mix, train_transfo
 
 REPLACEMENTS = 10
 """How many other samples training tries in place of one that cannot be read."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled stretch of video.
-
-    Args:
-        path: The file, or a folder with the frames as pictures.
-        target: single_label: the class index; multi_label: the indices of all classes; detection: a mapping with
-            ``boxes`` (N, 4) x1, y1, x2, y2 in pixels of the source frame, ``labels`` (N,) and ``frames`` (N,), the
-            source frame that each box is in, and whatever else (N, ...) there is to say of boxes, such as ``tracks``;
-            None where nothing is labelled.
-        id: Which video this is, in results; the path if not given.
-        start: Where the stretch begins, in seconds; None: at the first frame.
-        end: Where it ends, in seconds, exclusive; None: after the last frame.
-        fps: Rate in Hz of the frames in a folder, 30 if None; files know theirs.
-    """
-
-    path: str
-    target: Any = None
-    id: str = ""
-    start: float | None = None
-    end: float | None = None
-    fps: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", str(self.path))
-        object.__setattr__(self, "id", self.id or self.path)
 
 
 @dataclass
@@ -113,6 +86,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
             raise UserError(f"views must be at least 1, not {views}")
         if spec.pairs and ("audio" in spec.modalities or (task is not None and task.kind == "detection")):
             raise UserError("pairs of clips are of pictures alone: they cannot have audio, nor boxes to detect")
+        samples = SampleIndex.of(samples)
         if task is not None:
             _check_targets(samples, task)
         self.samples, self.task, self.spec, self.train = samples, task, spec, train
@@ -269,19 +243,17 @@ def _without_vanished(target: dict[str, Any]) -> dict[str, Tensor]:
     return {name: values[keep] for name, values in {**target, "boxes": boxes}.items()}
 
 
-def _check_targets(samples: Sequence[Sample], task: Task) -> None:
-    for sample in samples:
-        if sample.target is None:
-            raise UserError(f"{sample.path} has no label")
-        labels = sample.target["labels"] if task.kind == "detection" else sample.target
-        for label in [labels] if task.kind == "single_label" else labels:
-            try:
-                known = 0 <= operator.index(label) < task.num_classes
-            except TypeError:
-                known = False
-            if not known:
-                some = ", ".join(task.classes[:5]) + (", …" if task.num_classes > 5 else "")
-                raise UserError(
-                    f"{sample.path} is labelled {label!r}, which is no class: "
-                    f"labels go from 0 to {task.num_classes - 1} ({some})"
-                )
+def _check_targets(samples: SampleIndex, task: Task) -> None:
+    labels, rows = samples.labels
+    wrong = samples.kinds != {"single_label": INDEX, "multi_label": INDICES, "detection": MAPPING}[task.kind]
+    wrong[rows[(labels < 0) | (labels >= task.num_classes)]] = True
+    if not wrong.any():
+        return
+    sample = samples[int(wrong.argmax())]
+    if sample.target is None:
+        raise UserError(f"{sample.path} has no label")
+    some = ", ".join(task.classes[:5]) + (", …" if task.num_classes > 5 else "")
+    raise UserError(
+        f"{sample.path} is labelled {sample.target!r}, which is no class: "
+        f"labels go from 0 to {task.num_classes - 1} ({some})"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -36,7 +37,7 @@ class Task:
             raise ValueError(f"task kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
         if not self.classes:
             raise ValueError("a task needs at least one class")
-        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if twice:
             raise ValueError(f"class names occur twice: {', '.join(twice)}")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
 from vidcore.datamodule import VideoDataModule
-from vidcore.dataset import Sample
+from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
+from vidcore_datasets.cached_index import cached_annotations
 
 
 class Annotated(VideoDataModule):
@@ -18,20 +22,34 @@ class Annotated(VideoDataModule):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
+    cached: ClassVar[bool] = False
+    """Whether what :meth:`read` gives is kept in the user's cache: it says all that it depends on, see
+    :func:`~vidcore_datasets.inputs.depends_on`."""
+
     def read(self) -> Annotations:
         """Reads the annotations; what it gives follows from the options and the files alone."""
         raise NotImplementedError(f"{type(self).__name__} reads no annotations")
 
     @cached_property
     def annotations(self) -> Annotations:
-        """What :meth:`read` gives; read at first use."""
-        return self.read()
+        """What :meth:`read` gives; read at first use, or taken from the cache if no file has changed."""
+        if self.cached:
+            return cached_annotations(self.read, type(self).__name__.lower(), self._options())
+        annotations = self.read()
+        return replace(annotations, samples={key: SampleIndex.of(part) for key, part in annotations.samples.items()})
+
+    def _options(self) -> dict[str, Any]:
+        """The options of the data set itself, and where it is written."""
+        source = Path(inspect.getfile(type(self)))
+        general = inspect.signature(VideoDataModule).parameters
+        own = {name: value for name, value in self.hparams.items() if name not in general}
+        return {**own, "class": type(self).__qualname__, "source": [str(source), source.stat().st_mtime_ns]}
 
     @property
     def task(self) -> Task:
         """What there is to predict."""
         return self.annotations.task
 
-    def samples(self, split: str) -> Sequence[Sample]:
+    def samples(self, split: str) -> SampleIndex:
         """The samples of a split; none where there is no such split."""
-        return self.annotations.samples.get(split, ())
+        return SampleIndex.of(self.annotations.samples.get(split, ()))

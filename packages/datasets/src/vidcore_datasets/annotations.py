@@ -59,7 +59,7 @@ def complete_splits(
     """
     train, val, test = (tuple(given.get(split, ())) for split in ("train", "val", "test"))
     if train and not val:
-        keys = [Path(os.path.relpath(sample.path, root)).as_posix() for sample in train]
+        keys = [_below(root, sample.path) for sample in train]
         strata: dict[str, str] = {}
         for key, sample in zip(keys, train, strict=True):
             strata.setdefault(key, str(sample.target) if isinstance(sample.target, int) else "")
@@ -71,6 +71,17 @@ def complete_splits(
         logger.warning("%s has no test split: test uses the %d validation clips", root, len(val))
         test = val
     return {"train": train, "val": val, "test": test}
+
+
+def beginning(root: Path) -> str:
+    """What the paths of all files below a folder begin with: joining strings is ten times as fast as joining paths."""
+    return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
+
+
+def _below(root: Path, path: str) -> str:
+    start = beginning(root)
+    relative = os.path.normpath(path.removeprefix(start)) if path.startswith(start) else os.path.relpath(path, root)
+    return relative.replace(os.sep, "/")
 
 
 def warn_of_unseen(annotations: Annotations, where: Path) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore.video.frames import frame_files
 from vidcore_datasets.annotated import Annotated
@@ -139,8 +140,8 @@ class CocoVid(Annotated):
         """See :func:`read_coco_vid`."""
         return read_coco_vid(self.root, self.annotation_folder, self.seed)
 
-    def samples(self, split: str) -> Sequence[Sample]:
+    def samples(self, split: str) -> SampleIndex:
         """The videos of a split; they exist."""
         samples = super().samples(split)
-        require_files(samples, self.annotation_folder or self.root)
+        require_files(samples.paths, self.annotation_folder or self.root)
         return samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -12,9 +11,12 @@ from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
-from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
+from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
+from vidcore_datasets.find_videos import existing
+from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.splits import SPLITS, Split, first_few, split_named
 from vidcore_datasets.tables import read_table
 
@@ -54,7 +56,7 @@ def read_csv(
         UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
             twice, only one class. The text names the file, the line and the column.
     """
-    path = Path(path)
+    path = depends_on(Path(path))
     root = path.parent if root is None else Path(root)
     rows = _rows(path, {"path", label_column} | ({split_column} - {"split"}))
     names = [[name for part in row.get(label_column).split(";") if (name := part.strip())] for row in rows]
@@ -73,6 +75,7 @@ def read_csv(
 
     given: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
     line_of: dict[str, int] = {}
+    folder = beginning(root)
     for row, labels in zip(rows, names, strict=True):
         if not row.get("path"):
             raise row.error("path", "is empty")
@@ -88,7 +91,8 @@ def read_csv(
         if split is None:
             raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
-        given[split].append(Sample(str(root / row.get("path")), target, id=name, start=start, end=end))
+        file = os.path.join(folder, row.get("path"))  # noqa: PTH118 - of an absolute path all of it
+        given[split].append(Sample(file, target, id=name, start=start, end=end))
 
     samples = complete_splits(given, root, path.with_name(f"{path.stem}.splits.csv"), seed)
     annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)
@@ -96,19 +100,13 @@ def read_csv(
     return annotations
 
 
-def require_files(samples: Sequence[Sample], where: str | Path) -> None:
-    """Checks that the samples' files, or folders of frames, exist.
+def require_files(paths: Sequence[str], where: str | Path) -> None:
+    """Checks that files, or folders of frames, exist.
 
     Raises:
         UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
     """
-    paths = {sample.path for sample in samples}
-    # Folders are listed once: asking for each of very many files takes minutes on a network drive.
-    there: dict[str, set[str]] = {}
-    for folder in {os.path.dirname(path) for path in paths}:  # noqa: PTH120
-        with contextlib.suppress(OSError):
-            there[folder] = set(os.listdir(folder or "."))  # noqa: PTH208
-    missing = sorted(path for path in paths if os.path.basename(path) not in there.get(os.path.dirname(path), ()))  # noqa: PTH119, PTH120
+    missing = sorted(set(paths) - existing(paths))
     if missing:
         raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
 
@@ -184,6 +182,8 @@ class Csv(Annotated):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
+    cached = True
+
     def __init__(
         self,
         path: str,
@@ -206,8 +206,8 @@ class Csv(Annotated):
         """What the file lists."""
         return read_csv(self.path, self.root, self.split_column, self.label_column, self.multi_label, self.seed)
 
-    def samples(self, split: str) -> Sequence[Sample]:
+    def samples(self, split: str) -> SampleIndex:
         """The clips of a split; their files exist."""
         samples = super().samples(split)
-        require_files(samples, self.path)
+        require_files(samples.paths, self.path)
         return samples

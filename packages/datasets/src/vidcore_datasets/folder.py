@@ -9,10 +9,10 @@ from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
-from vidcore.files import VIDEO_ENDINGS
+from vidcore.files import VIDEO_ENDINGS, is_video
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
-from vidcore_datasets.annotations import Annotations, complete_splits, warn_of_unseen
+from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
 from vidcore_datasets.splits import Split, first_few, split_named
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,10 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
         raise UserError(f"{folders['train']} {only}: {LAYOUT}")
 
     index = {name: number for number, name in enumerate(classes)}
+    start = len(beginning(root))
     given = {
         split: [
-            Sample(path=str(file), target=index[name], id=file.relative_to(root).as_posix())
+            Sample(file, index[name], id=file[start:].replace(os.sep, "/"))
             for name, files in by_class.items()
             for file in files
         ]
@@ -85,21 +86,21 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _is_video(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in VIDEO_ENDINGS
+def _shown_video(name: str) -> bool:
+    return is_video(name) and not name.startswith(".")
 
 
 def _holds_video(folder: Path) -> bool:
-    return any(_is_video(entry.name) and entry.is_file() for entry in folder.iterdir())
+    return any(_shown_video(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
-def _videos_by_class(folder: Path) -> dict[str, list[Path]]:
-    videos: dict[str, list[Path]] = {}
+def _videos_by_class(folder: Path) -> dict[str, list[str]]:
+    videos: dict[str, list[str]] = {}
     for class_folder in _folders(folder):
         files = videos[class_folder.name] = []
         for parent, folders, names in os.walk(class_folder, followlinks=True):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files.extend(Path(parent, name) for name in sorted(names) if _is_video(name))
+            files.extend(f"{parent}{os.sep}{name}" for name in sorted(names) if _shown_video(name))
     return videos
 
 

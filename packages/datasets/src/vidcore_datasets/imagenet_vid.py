@@ -38,6 +38,7 @@ from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.boxes import Row, box_target, of_frames
 from vidcore_datasets.find_videos import find_videos
+from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.published import Published, PublishedData, official_file
 from vidcore_datasets.text import read_lines
 
@@ -130,7 +131,7 @@ def _data(root: Path, name: str) -> str:
 
 
 def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
+    if not depends_on(folder).is_dir():
         raise UserError(f"{folder} does not exist: expected the XML files, from {PUBLISHED.url}")
     return folder
 
@@ -162,6 +163,7 @@ def _stills(root: Path, path: Path) -> list[Sample]:
     samples = []
     for _, line in read_lines(path):
         name = line.split()[0]
+        depends_on((root / f"Annotations/DET/{name}.xml").parent)
         target = box_target(_objects(root / f"Annotations/DET/{name}.xml", 0))
         samples.append(Sample(_data(root, f"DET/{name}.JPEG"), target, name))
     return samples

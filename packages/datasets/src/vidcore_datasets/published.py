@@ -9,11 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vidcore.dataset import Sample
+import numpy as np
+
 from vidcore.errors import UserError
+from vidcore.index import SampleIndex
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.find_videos import find_videos
+from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.splits import first_few
 from vidcore_datasets.tables import write_table_or_cache
 
@@ -61,9 +64,7 @@ def with_all_splits(annotations: Annotations, name: str) -> Annotations:
     return replace(annotations, samples=samples)
 
 
-def present(
-    samples: Sequence[Sample], places: Mapping[str, str], missing: Missing, name: str, report: Path
-) -> Sequence[Sample]:
+def present(samples: SampleIndex, places: Mapping[str, str], missing: Missing, name: str, report: Path) -> SampleIndex:
     """The samples whose videos are there, with the paths where they are.
 
     Args:
@@ -77,23 +78,22 @@ def present(
     Raises:
         UserError: Videos are missing; the text has their number, the first few, and where all are listed.
     """
-    lost = [sample for sample in samples if sample.path not in places]
+    where = [places.get(path) for path in samples.paths]
+    lost = samples.take(np.flatnonzero([place is None for place in where]))
     if lost:
         report = write_table_or_cache(report, "missing", ("id", "path"), [(sample.id, sample.path) for sample in lost])
         said = (
             f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as "
-            f"{first_few([sample.path for sample in lost], 3)}; all are listed in {report}"
+            f"{first_few(lost.paths, 3)}; all are listed in {report}"
         )
         if len(lost) == len(samples):
             raise UserError(f"{said}; is `root` right?")
         if missing == "error":
             raise UserError(f"{said}; --data.missing skip goes on with the {len(samples) - len(lost):,} that are there")
         logger.warning("%s; going on with the other %s", said, f"{len(samples) - len(lost):,}")
-    return [
-        sample if places[sample.path] == sample.path else replace(sample, path=places[sample.path])
-        for sample in samples
-        if sample.path in places
-    ]
+        samples = samples.take(np.flatnonzero([place is not None for place in where]))
+    found = [place for place in where if place is not None]
+    return samples if found == samples.paths else samples.moved(found)
 
 
 class PublishedData(Annotated):
@@ -109,6 +109,7 @@ class PublishedData(Annotated):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
+    cached = True
     published: Published
     """The figures to compare with; a property where options choose an edition."""
 
@@ -123,7 +124,7 @@ class PublishedData(Annotated):
     @cached_property
     def annotations(self) -> Annotations:
         """What the owner's files list, whether the videos are there or not; differing figures are a warning."""
-        annotations = self.read()
+        annotations = super().annotations
         differences = self.published.differences(annotations)
         if differences:
             where = self.published.url
@@ -132,10 +133,10 @@ class PublishedData(Annotated):
 
     @cached_property
     def _places(self) -> Mapping[str, str]:
-        samples = self.annotations.samples.values()
-        return find_videos({sample.path for part in samples for sample in part}, self.root)
+        parts = [SampleIndex.of(part) for part in self.annotations.samples.values()]
+        return find_videos({path for part in parts for path in part.paths}, self.root)
 
-    def samples(self, split: str) -> Sequence[Sample]:
+    def samples(self, split: str) -> SampleIndex:
         """The samples of a split whose videos are there.
 
         Raises:
@@ -171,8 +172,9 @@ def official_file(
     places = [Path(folder)] if folder is not None else [Path(root), *(Path(root, name) for name in subfolders)]
     for place in places:
         for name in names:
+            depends_on(place / name)
             found = sorted(place.glob(name))
             if found:
-                return found[0]
+                return depends_on(found[0])
     where = " or ".join(map(str, places))
     raise UserError(f"{published.name}: no {' or '.join(names)} in {where}; it comes from {published.url}")

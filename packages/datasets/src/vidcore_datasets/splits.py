@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidcore.errors import UserError
+from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.tables import cached_path, write_table_or_cache
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def remembered_splits(
         UserError: The file cannot be understood, or there are too few clips for each split to get one.
     """
     cached = cached_path(file, "splits")
-    found = next((place for place in (file, cached) if place.is_file()), None)
+    found = next((place for place in (file, cached) if depends_on(place).is_file()), None)
     known: dict[str, Split] = {}
     if found:
         known, seeds = _read(found)

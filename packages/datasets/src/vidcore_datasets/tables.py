@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from vidcore.errors import UserError
+from vidcore_datasets.inputs import depends_on
 
 
 def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
@@ -21,7 +22,7 @@ def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
         UserError: The file cannot be read, is not UTF-8, or is not CSV.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
+        with depends_on(file).open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
             for cells in reader:
                 if cells:

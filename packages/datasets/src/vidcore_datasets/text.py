@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.errors import UserError
+from vidcore_datasets.inputs import depends_on
 
 
 def read_lines(path: str | Path) -> list[tuple[int, str]]:
@@ -32,7 +33,7 @@ def read_json(path: str | Path) -> Any:
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return depends_on(Path(path)).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -9,10 +9,10 @@ from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
-from vidcore.files import VIDEO_ENDINGS
+from vidcore.files import VIDEO_ENDINGS, is_video
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
-from vidcore_datasets.annotations import Annotations
+from vidcore_datasets.annotations import Annotations, beginning
 
 
 def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[Sample]]:
@@ -41,16 +41,17 @@ def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[
     ids: list[str] = []
     for parent, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        videos = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_ENDINGS]
-        ids += [Path(parent, name).relative_to(root).as_posix() for name in videos]
+        below = os.path.relpath(parent, root).replace(os.sep, "/") + "/"
+        ids += [f"{below}{name}".removeprefix("./") for name in names if is_video(name) and not name.startswith(".")]
     ids.sort()
     if not ids:
         raise UserError(f"{root} has no video ({' '.join(sorted(VIDEO_ENDINGS))}) at any depth")
     count = max(1, min(round(len(ids) * val_share), len(ids) - 1)) if val_share and len(ids) > 1 else 0
     held_out = set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
+    folder = beginning(root)
     samples: dict[str, list[Sample]] = {"train": [], "val": []}
     for name in ids:
-        samples["val" if name in held_out else "train"].append(Sample(str(root / name), 0, id=name))
+        samples["val" if name in held_out else "train"].append(Sample(f"{folder}{name}", 0, id=name))
     return samples
 
 

@@ -1,4 +1,4 @@
-"""``vid data check``: decode every file and report the broken ones."""
+"""``vid data check``: decode every file and report the broken ones; the other subcommands have files of their own."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from pathlib import Path
 from typing import TextIO
 
 from vidcore.cli import UsageError
-from vidcore.cli.parsing import Parser
+from vidcore.cli.data_sets import DataParser, videos
 from vidcore.cli.progress import Progress
-from vidcore.files import expand_paths
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Writes a row a file; exit status 1 where one is broken."""
-    parser = Parser(
+    """Runs one of the subcommands."""
+    if argv[:1] == ["stats"]:
+        from vidcore.cli.data_stats import main as stats
+
+        return stats(f"{command} stats", argv[1:])
+    parser = DataParser(
         f"{command} check",
         "Decode every frame and all sound of video files; report as CSV, a row as soon as a file is done.",
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="files, folders or glob patterns")
     parser.add_argument("--num_workers", type=int, metavar="N", help="files to read at once; default: all processors")
     parser.add_argument("--output", metavar="FILE.csv", help="the report; default: print")
     parser.add_argument(
         "--timeout", type=float, default=60, metavar="S", help="seconds a file may take, besides one a megabyte (60)"
     )
     if not argv or argv[0] not in ("check", "-h", "--help"):
-        raise UsageError(f"vid {command} has one command, check: vid {command} check PATH…")
-    arguments = parser.parse_args(argv[1:] if argv[0] == "check" else argv)
+        raise UsageError(f"vid {command} has the commands check and stats: vid {command} check PATH…")
+    arguments = parser.parse(argv[1:] if argv[0] == "check" else argv)
     workers = _processors() if arguments.num_workers is None else arguments.num_workers
     if workers < 1:
         raise UsageError(f"--num_workers must be at least 1, not {workers}")
     if not arguments.timeout > 0:
         raise UsageError(f"--timeout must be positive, not {arguments.timeout:g}")
-    paths = expand_paths(arguments.paths)
+    paths = list(videos(arguments)[0])
     workers = min(workers, len(paths))
     if arguments.output is None:
         return check(paths, sys.stdout, workers, arguments.timeout)

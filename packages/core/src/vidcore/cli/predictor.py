@@ -23,10 +23,10 @@ from vidcore.cli import UsageError
 from vidcore.cli.progress import Progress
 from vidcore.cli.rows import Output, Row, RowFile, as_line, printable
 from vidcore.datamodule import VideoDataModule
-from vidcore.dataset import Sample
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
+from vidcore.sample import Sample
 from vidcore.video.encode import write_video
 from vidcore.video.render import draw, frames_of
 

@@ -141,6 +141,92 @@ def accuracy_gmacs(points: Mapping[str, tuple[float, float]], this: str, metric:
     return figure
 
 
+def histogram(values: Mapping[str, np.ndarray], unit: str) -> Figure:
+    """Share of each split's videos by a quantity; on a logarithmic axis where it spans more than a factor of 20.
+
+    Args:
+        values: By split, (N,) positive numbers; at least one.
+        unit: What they are.
+    """
+    every = np.concatenate(list(values.values()))
+    low, high = float(every.min()), float(every.max())
+    logarithmic = high > 20 * low > 0
+    if high - low < 1e-6 * high:  # all alike
+        low, high = 0.9 * low, 1.1 * high
+    edges = np.geomspace(low, high, 41) if logarithmic else np.linspace(low, high, 41)
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for index, (split, array) in enumerate(values.items()):
+        shares = np.histogram(array, edges)[0] / len(array)
+        colour = COLOURS[index % len(COLOURS)]
+        axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{split} ({len(array):,})")
+        axes.stairs(shares, edges, color=colour, fill=True, alpha=0.12)
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel=unit, ylabel="share of the videos")
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
+    return figure
+
+
+def frame_sizes(sizes: np.ndarray) -> Figure:
+    """A dot for each size of frame, its area the number of videos.
+
+    Args:
+        sizes: (N, 2) width and height in pixels.
+    """
+    different, counts = np.unique(sizes, axis=0, return_counts=True)
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    axes = figure.subplots()
+    areas = 12 + 500 * counts / counts.sum()
+    axes.scatter(different[:, 0], different[:, 1], areas, color=COLOURS[0], alpha=0.5, linewidths=0, zorder=2)
+    most = np.argsort(-counts, kind="stable")[:5]
+    shares = [f"{different[i, 0]} × {different[i, 1]}: {100 * counts[i] / counts.sum():.0f} %" for i in most]
+    axes.text(0.98, 0.04, "\n".join(shares), transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
+    axes.set_xlim(0, 1.3 * different[:, 0].max())
+    axes.set_ylim(0, 1.1 * different[:, 1].max())
+    axes.set(xlabel="width in pixels", ylabel="height in pixels")
+    _plain(axes)
+    return figure
+
+
+def class_counts(counts: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """How many labels each class has, by split, the most frequent first.
+
+    Args:
+        counts: By split, (K,).
+        classes: K names; with more than fifty they are left out.
+    """
+    order = np.argsort(-np.sum(list(counts.values()), axis=0), kind="stable")
+    few = len(classes) <= LEGIBLE
+    height = max(2.4, 1.0 + 0.22 * len(classes)) if few else 3.4
+    figure = Figure(figsize=(7.0, height), layout="constrained")
+    axes = figure.subplots()
+    places, before = np.arange(len(classes)), np.zeros(len(classes))
+    for index, (split, number) in enumerate(counts.items()):
+        colour, label = COLOURS[index % len(COLOURS)], f"{split} ({number.sum():,})"
+        if few:
+            axes.barh(places, number[order], left=before, color=colour, height=0.75, label=label)
+            before = before + number[order]
+        else:
+            axes.plot(places + 1, np.sort(number)[::-1], color=colour, label=label)
+    if few:
+        axes.set_yticks(places, [_short(classes[index]) for index in order])
+        axes.invert_yaxis()
+        axes.set(xlabel="labels")
+    else:
+        axes.set_yscale("symlog", linthresh=1)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(0)
+        axes.set(xlabel="classes, the most frequent of each split first", ylabel="labels")
+    figure.legend(frameon=False, fontsize=9, loc="outside upper right", ncols=3)
+    _plain(axes)
+    return figure
+
+
 def _plain(axes: Axes) -> None:
     axes.grid(color="#e2e8f0", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment
 from matplotlib.figure import Figure
 from PIL import Image
 from torchmetrics.functional.classification import multiclass_confusion_matrix, multilabel_average_precision
 
 from vidcore.report import figures
 from vidcore.report.examples import Example
+from vidcore.report.html import rendered
 from vidcore.report.summary import Summary, points
 from vidcore.report.units import COST, called, is_accuracy, written
 from vidcore.video.encode import write_video
@@ -38,9 +37,8 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
         width = round(96 * figure.get_figwidth())
         shown.append({"file": f"{name}.png", "heading": heading, "width": width})
     examples = [_example(number, example, folder) for number, example in enumerate(summary.examples, start=1)]
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("vidcore.report").joinpath("page.html").read_text(encoding="utf-8"))
-    page = template.render(
+    page = rendered(
+        "page.html",
         summary=summary,
         split={"val": "validation"}.get(summary.split, summary.split),
         tiles=tiles(summary),

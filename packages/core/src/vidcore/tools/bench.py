@@ -16,10 +16,11 @@ from torch import Tensor
 
 from vidcore import __version__
 from vidcore.batch import Batch
-from vidcore.dataset import Sample, VideoDataset
+from vidcore.dataset import VideoDataset
 from vidcore.errors import UserError
 from vidcore.flops import executed_macs, macs_per_row
 from vidcore.module import VideoModule, peak_memory_mb
+from vidcore.sample import Sample
 from vidcore.tools.clips import given_or_made, read_batch
 
 WARM_UP = 3

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
+from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.stream import VideoStream
 
+from vidcore.files import pictures
 from vidcore.tools.isolated import IsolatedError, run_isolated
+from vidcore.tools.structure import broken_structure
 
 # Containers that say in their header how long they are; FFmpeg estimates the length of others.
 _TELL_LENGTH = {"mov", "matroska", "avi", "flv"}
 _SLACK = 0.5  # seconds by which healthy files end before their header says
+_WITHOUT_ZEROS = {"h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1", "mjpeg", "webp"}
+_ZEROS = 256  # bytes in a row that no encoder writes of those, though decoders may take them for a picture
 _BYTES_A_SECOND = 1e6  # that any decoder reads
 
 
@@ -62,30 +69,64 @@ def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -
 
 def _limit(timeout: float, path: str) -> float:
     try:
-        return timeout + Path(path).stat().st_size / _BYTES_A_SECOND
+        files = [Path(path, name) for name in pictures(path)] if Path(path).is_dir() else [Path(path)]
+        return timeout + sum(file.stat().st_size for file in files) / _BYTES_A_SECOND
     except OSError:  # which check_file reports
         return timeout
 
 
 def check_file(path: str) -> FileReport:
-    """Decodes the file's video (the first stream that is no cover picture) and all of its sound.
+    """Decodes the file's video (the first stream that is no cover picture) and all of its sound; a folder's pictures.
 
-    It is broken if FFmpeg reports an error, even one that it hides in the picture, or if it ends before its header
-    says. Damage that FFmpeg takes for valid data is not found: VP9, for one, has no redundancy that could tell.
+    It is broken if FFmpeg reports an error, even one that it hides in the picture, if it ends before its header says,
+    if the elements of its container do not fit together, or if a frame holds a long run of zeros. Damage that decoders
+    take for valid data is not found: uncompressed sound has no redundancy that could tell, and VP9 little.
     """
     report, begin = FileReport(path), time.perf_counter()
+    if Path(path).is_dir():
+        _read_pictures(report)
+    else:
+        _read(report)
+    report.status = "error" if report.reason else "ok"
+    report.seconds = round(time.perf_counter() - begin, 3)
+    return report
+
+
+def _read(report: FileReport) -> None:
     with _complaints() as complaints:
         try:
-            with av.open(path) as container:
+            with av.open(report.path) as container:
                 report.reason = _decode(container, report)
         except (av.FFmpegError, OSError, ValueError) as error:
             report.reason = getattr(error, "strerror", None) or str(error)
     if complaints:  # they tell more than an error's name
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         report.reason = complaints[0] + more
-    report.status = "error" if report.reason else "ok"
-    report.seconds = round(time.perf_counter() - begin, 3)
-    return report
+
+
+def _read_pictures(report: FileReport) -> None:
+    try:
+        names = pictures(report.path)
+    except OSError as error:
+        report.reason = error.strerror or str(error)
+        return
+    broken: list[str] = []
+    for name in names:
+        picture = FileReport(str(Path(report.path, name)))
+        _read(picture)
+        report.width, report.height = report.width or picture.width, report.height or picture.height
+        if not picture.reason and (picture.width, picture.height) != (report.width, report.height):
+            picture.reason = (
+                f"is {picture.width} × {picture.height} pixels, others are {report.width} × {report.height}"
+            )
+        if picture.reason:
+            broken.append(f"{name}: {picture.reason}")
+        else:
+            report.frames += 1
+    if not names:
+        report.reason = "has no pictures"
+    elif broken:
+        report.reason = f"{len(broken)} of its {len(names)} pictures are broken, the first is {broken[0]}"
 
 
 @contextmanager
@@ -115,15 +156,19 @@ def _decode(container: InputContainer, report: FileReport) -> str:
     report.duration = container.duration / av.time_base if container.duration else None
     start, end = (container.start_time or 0) / av.time_base, 0.0
     damaged: list[int] = []
+    empty, zeros = 0, bytes(_ZEROS) if video.codec_context.name in _WITHOUT_ZEROS else None
     for stream in (video, *sound):
         stream.codec_context.thread_count = 1
+    decode = _decoder(video)
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
         if packet.stream is not video and packet.stream not in sound:
             continue
-        for frame in packet.decode():
-            if isinstance(frame, av.VideoFrame):
+        if packet.stream is video and zeros and zeros in bytes(packet):
+            empty += 1
+        for frame in decode(packet) if packet.stream is video else packet.decode():
+            if isinstance(frame, VideoFrame):
                 if not report.frames:
                     turned = round(frame.rotation / 90) % 2
                     report.height, report.width = (frame.height, frame.width)[:: -1 if turned else 1]
@@ -140,4 +185,15 @@ def _decode(container: InputContainer, report: FileReport) -> str:
         promised = max(promised, video.frames / report.fps)
     if promised - end > _SLACK and formats & _TELL_LENGTH:
         return f"is truncated: its header says {promised:.2f} s, what is there ends at {end:.2f} s"
-    return ""
+    if empty:
+        return f"{empty} of its packets hold nothing but zeros for {_ZEROS} bytes or more"
+    return broken_structure(report.path, container.format.name)
+
+
+def _decoder(stream: VideoStream) -> Callable[[Packet], list[VideoFrame]]:
+    """What decodes the packets of a stream, each of them when it comes."""
+    if stream.codec_context.name == "vp9" and "libvpx-vp9" in av.codecs_available:  # notices more than FFmpeg's own
+        own = av.CodecContext.create("libvpx-vp9", "r")
+        own.thread_count = 1
+        return lambda packet: cast("list[VideoFrame]", own.decode(packet if packet.size else None))
+    return lambda packet: cast("list[VideoFrame]", packet.decode())

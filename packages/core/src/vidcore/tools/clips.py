@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
-from vidcore.dataset import Sample, VideoDataset
+from vidcore.dataset import VideoDataset
+from vidcore.sample import Sample
 from vidcore.video.encode import write_video
 
 FPS = 25

@@ -1,0 +1,123 @@
+"""``vid data stats``: how long, how large and how balanced a data set is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcore.cli import UsageError
+from vidcore.cli.data_sets import DataParser, videos
+from vidcore.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from vidcore.index import SampleIndex
+    from vidcore.task import Task
+    from vidcore.tools.stats import Header
+
+FOLDER_FPS = 30.0
+"""Of folders of frames where the data set does not say."""
+
+
+def main(command: str, argv: list[str]) -> int:
+    """Prints a table, and writes a page with plots; exit status 1 where a file cannot be opened."""
+    parser = DataParser(
+        command, "Durations, frame rates, sizes and class balance of videos, by their headers; nothing is decoded."
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="where to write index.html with plots, files.csv, stats.json"
+    )
+    parser.add_argument("--num_workers", type=int, metavar="N", help="files to read at once; default: all processors")
+    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds a file may take (60)")
+    arguments = parser.parse(argv)
+    workers = os.cpu_count() or 1 if arguments.num_workers is None else arguments.num_workers
+    if workers < 1:
+        raise UsageError(f"--num_workers must be at least 1, not {workers}")
+    if not arguments.timeout > 0:
+        raise UsageError(f"--timeout must be positive, not {arguments.timeout:g}")
+    if arguments.output is not None and Path(arguments.output).is_file():
+        raise UsageError(f"--output {arguments.output} is a file; it must be a folder")
+    paths, data, samples = videos(arguments)
+    headers = _headers(paths, samples, workers, arguments.timeout)
+    task = None if data is None else data.task
+    stats = summaries(headers, samples, task)
+    _show(stats)
+    if arguments.output is not None:
+        folder = Path(arguments.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "files.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            from vidcore.tools.stats import Header
+
+            writer = csv.DictWriter(file, [field.name for field in fields(Header)], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(asdict, headers))
+        (folder / "stats.json").write_text(json.dumps(stats, indent=1), encoding="utf-8")
+
+        from vidcore.report import data_page
+
+        title = type(data).__name__ if data is not None else ", ".join(arguments.paths[:3])
+        data_page.write(title, headers, stats, () if task is None else task.classes, folder)
+        print(f"vid: wrote {folder / 'index.html'}", file=sys.stderr)
+    broken = [header for header in headers if header.error]
+    for header in broken[:5]:
+        print(f"vid: cannot be opened: {header.path}: {header.error}", file=sys.stderr)
+    if len(broken) > 5:
+        print(f"vid: and {len(broken) - 5} more; --output FOLDER lists them in files.csv", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _headers(
+    paths: Mapping[str, str], samples: Mapping[str, SampleIndex], workers: int, timeout: float
+) -> list[Header]:
+    """The headers in the order of the paths, those of folders with their frame rates."""
+    from vidcore.tools.stats import read_headers
+
+    found: dict[str, Header] = {}
+    reading = read_headers(list(paths), min(workers, len(paths)), timeout)
+    with closing(reading) as headers, Progress("files", len(paths)) as progress:
+        for header in headers:
+            found[header.path] = header
+            progress.advance()
+    rates = {sample.path: sample.fps for part in samples.values() if "fps" in part.arrays for sample in part}
+    for path, header in found.items():
+        header.split = paths[path]
+        if header.frames and header.fps is None and not header.error:
+            header.fps = rates.get(path) or FOLDER_FPS
+            header.duration = header.frames / header.fps
+    return [found[path] for path in paths]
+
+
+def summaries(headers: Sequence[Header], samples: Mapping[str, SampleIndex], task: Task | None) -> dict[str, Any]:
+    """What :mod:`vidcore.tools.stats` tells of each split; ``all`` where there are none."""
+    from vidcore.tools.stats import class_balance, summary
+
+    if not samples or task is None:
+        return {"all": summary(headers)}
+    by_path = {header.path: header for header in headers}
+    stats: dict[str, Any] = {}
+    for split, part in samples.items():
+        labels, _ = part.labels
+        stats[split] = {
+            "samples": len(part),
+            **summary([by_path[path] for path in dict.fromkeys(part.paths)]),
+            **class_balance(labels, task.classes),
+        }
+    return stats
+
+
+def _show(stats: Mapping[str, Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vidcore.tools.stats import table
+
+    shown = Table("", *stats)
+    for name, cells in table(stats):
+        shown.add_row(name, *cells)
+    Console().print(shown)

@@ -1,0 +1,58 @@
+"""What every test of a data set runs under."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from vidcore_datasets import cached_index
+from vidcore_datasets.inputs import State
+
+
+class Looked:
+    """Collects what Python opens to read, and the folders that it lists."""
+
+    def __init__(self) -> None:
+        self.on, self.paths = False, set[str]()
+        sys.addaudithook(self.heard)  # for good: hooks cannot be taken away
+
+    def heard(self, event: str, arguments: tuple) -> None:
+        if self.on and event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], (str, os.PathLike)):
+            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if not writes:
+                self.paths.add(os.path.abspath(arguments[0]))  # noqa: PTH100 - as depends_on does
+
+
+LOOKED = Looked()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keeps indices in a folder of the test's own; a data set whose index is kept must say all that it reads."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(cached_index, "user_cache_path", lambda name: folder / name)
+    recorded = cached_index.inputs_recorded
+    unsaid: set[str] = set()
+
+    @contextmanager
+    def watched() -> Iterator[dict[str, State]]:
+        LOOKED.paths.clear()
+        with recorded() as inputs:
+            LOOKED.on = True
+            try:
+                yield inputs
+            finally:
+                LOOKED.on = False
+            said = {*inputs, *(str(Path(path).parent) for path in inputs if "*" in path)}
+            # Those of single frames are told by their folder: there are a million of them.
+            frames = {path for path in LOOKED.paths if path.endswith(".xml") and str(Path(path).parent) in said}
+            unsaid.update(path for path in LOOKED.paths - said - frames if not path.endswith((".py", ".pyc", ".so")))
+
+    monkeypatch.setattr(cached_index, "inputs_recorded", watched)
+    yield folder
+    assert not unsaid, "read, but depends_on() was not told"
