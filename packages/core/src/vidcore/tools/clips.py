@@ -16,6 +16,7 @@ from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
 from vidcore.dataset import Sample, VideoDataset
 from vidcore.video.encode import write_video
+from vidcore.video.flow import FlowSource
 
 FPS = 25
 HEIGHT, WIDTH = 256, 340
@@ -69,7 +70,7 @@ def read_batch(paths: Sequence[str], spec: ClipSpec, rows: int) -> Batch:
     Raises:
         VideoError: A file cannot be read.
     """
-    dataset = VideoDataset([Sample(path) for path in paths[:rows]], None, spec)
+    dataset = VideoDataset([Sample(path) for path in paths[:rows]], None, spec, flow=FlowSource(cache=""))
     items = [{**dataset.read(sample), "errors": {}} for sample in dataset.samples]
     batch = dataset.collate([items[row % len(items)] for row in range(rows)])
     return Batch(**{**batch, "ids": [str(row) for row in range(rows)]})
