@@ -9,14 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import MeanColour
+from lightning.pytorch import Trainer
+from PIL import Image
+from small_models import Everything
 from test_audio_encode import write_wav
 from torch.utils.data import DataLoader
 
+from vidcore.cli import main
 from vidcore.clip import ClipSpec
+from vidcore.datamodule import VideoDataModule
 from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
 from vidcore.task import Task
+from vidcore.tools.export import export
 from vidcore.video.audio import read_audio, read_audio_windows
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.encode import write_video
@@ -357,16 +362,13 @@ def test_several_workers_fill_one_cache(tmp_path):
     ("pattern", "first", "digits"), [("flow_{}_{}.jpg", 1, 5), ("{}_{}.jpg", 1, 4), ("flow_{}_{}.png", 0, 5)]
 )
 def test_published_flow_is_read(tmp_path, pattern, first, digits):
-    from torchvision.io import write_jpeg, write_png
-
     path = moving(tmp_path)
     folder = tmp_path / "flow" / tmp_path.name / "moving"
     folder.mkdir(parents=True)
     for field in range(39):
         for axis, value in (("x", 100), ("y", 200)):
-            picture = torch.full((1, 48, 72), value + field, dtype=torch.uint8)
             name = pattern.format(axis, str(field + first).zfill(digits))
-            (write_png if name.endswith("png") else write_jpeg)(picture, str(folder / name))
+            Image.new("L", (72, 48), value + field).save(folder / name)
     source = FlowSource(published=str(tmp_path / "flow" / "{parent}" / "{stem}"))
     spec = ClipSpec(frames=4, stride=2, size=64, stack=2, modalities=("rgb", "flow"))
     flow = VideoDataset([Sample(str(path))], None, spec, flow=source)[0]["inputs"]["flow"]
@@ -455,27 +457,50 @@ def test_normalisation_of_each_modality():
     torch.testing.assert_close(made["flow"], torch.full((4,), 0.5 / 0.226))
 
 
-class Everything(MeanColour):
-    """Takes all modalities there are."""
-
-    def __init__(self, task, **kwargs):
-        super().__init__(task, **kwargs)
-        self.clip_spec = ClipSpec(
-            segments=2, frames=2, size=32, stack=2, modalities=("rgb", "rgbdiff", "flow", "audio"),
-            audio_rate=8000, audio_seconds=0.4, audio_form="log_mel",
-        )  # fmt: skip
-
-    def forward(self, batch):
-        inputs = batch["inputs"]
-        assert {name: tuple(value.shape[1:]) for name, value in inputs.items()} == {
-            "rgb": (3, 4, 32, 32), "rgbdiff": (6, 4, 32, 32), "flow": (4, 4, 32, 32), "audio": (2, 128, 41),
-        }  # fmt: skip
-        assert all(value.dtype == torch.float32 for value in inputs.values())
-        parts = [inputs[name].flatten(1).mean(1, keepdim=True) for name in ("rgbdiff", "flow", "audio")]
-        return super().forward({**batch, "inputs": {"rgb": inputs["rgb"] + sum(parts)[:, :, None, None, None]}})
-
-
 def test_example_batch_has_the_shapes_of_a_real_one():
     model = Everything(Task.numbered(2))
     assert model.eval()(model.example_batch(2)).logits.shape == (2, 2)
     assert model.macs_per_clip() > 0
+
+
+class Moving(VideoDataModule):
+    """Two classes: with sound and without."""
+
+    task = Task("single_label", ("loud", "mute"))
+
+    def __init__(self, root, **kwargs):
+        super().__init__(**kwargs)
+        self.root = root
+
+    def samples(self, split):
+        return [Sample(str(self.root / f"{name}.mp4"), label) for label, name in enumerate(self.task.classes)]
+
+
+def test_training_evaluation_prediction_and_export_with_everything(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cv2")
+    moving(tmp_path, "loud.mp4"), moving(tmp_path, "mute.mp4", sound=False)
+    cache = tmp_path / "cache"
+    data = Moving(tmp_path, batch_size=2, num_workers=0, flow=FlowSource(cache=str(cache)))
+    model = Everything(data.task)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    run = Trainer(default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, enable_checkpointing=False, **quiet)
+    run.fit(model, data)
+    assert "test/top1" in run.test(model, data, verbose=False)[0]
+    run.save_checkpoint(tmp_path / "model.ckpt")
+
+    # Prediction has its flow from where training had it.
+    monkeypatch.setattr("vidcore.video.flow.optical_flow", lambda *arguments: pytest.fail("computed again"))
+    argv = [str(tmp_path / "loud.mp4"), str(tmp_path / "mute.mp4"), "--ckpt_path", str(tmp_path / "model.ckpt")]
+    assert main(["predict", *argv, "--accelerator", "cpu", "--render", str(tmp_path / "drawn")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 and len(list((tmp_path / "drawn").iterdir())) == 2
+    assert main(["predict", *argv, "--flow", "guess"]) == 2
+    assert "flow method must be one of farneback" in capsys.readouterr().err
+    monkeypatch.undo()
+    pytest.importorskip("onnxscript")
+    export(Everything(data.task, form="log_power"), tmp_path / "model.onnx", argv[:1])
+
+
+def test_data_take_the_fields_of_a_source(tmp_path):
+    data = Moving(tmp_path, flow={"method": "tvl1", "published": "/data/{stem}"})
+    assert data.flow == FlowSource("tvl1", published="/data/{stem}")
+    assert data.flow == FlowSource(**data.hparams["flow"]), "as a checkpoint has it"

@@ -84,6 +84,8 @@ class VideoModule(LightningModule):
         """Of everything that is drawn in training; a checkpoint brings its own."""
         self.first_epoch = 0
         """The epoch that training goes on with."""
+        self.flow_source: Mapping[str, Any] = {}
+        """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
         self._stage = 0
         self._unreadable = 0
         self._costs: dict[str, int] | None = None
@@ -295,6 +297,7 @@ class VideoModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
         self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
+        self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
         if "loops" in checkpoint:
             self.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         self._freeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import io
 import os
 import re
 import string
@@ -16,9 +17,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 from platformdirs import user_cache_path
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, encode_jpeg
 from torchvision.transforms.v2 import functional as F
 
 from vidcore.errors import UserError
@@ -49,8 +50,8 @@ class FlowSource:
             (Teed and Deng 2020), whose weights it downloads.
         cache: Folder in which what was computed is kept, a folder of pictures a video; ``None``: the user's cache;
             ``""``: nothing is kept.
-        published: Nothing is computed: the folder that a video's fields are in, e.g. ``/data/flow/{parent}/{stem}``,
-            with ``{stem}`` for the video's name without ending and ``{parent}`` for the name of the folder that it is in.
+        published: Nothing is computed: the folder that a video's fields are in, e.g. ``/data/flow/{parent}/{stem}``;
+            ``{stem}`` is the video's name without ending and ``{parent}`` the name of the folder that it is in.
 
     Raises:
         ValueError: An unknown method; a pattern of folders that does not tell videos apart.
@@ -110,7 +111,7 @@ class FlowFields:
     def __init__(self, folder: Path | None, method: Method | None) -> None:
         self.folder, self.method = folder, method
         self._files: dict[tuple[str, int], Path] = {}
-        self._encoded: dict[tuple[str, int], Tensor] = {}
+        self._encoded: dict[tuple[str, int], bytes] = {}
         try:
             names = [file.name for file in folder.iterdir()] if folder is not None else []
         except OSError as error:
@@ -145,7 +146,9 @@ class FlowFields:
         assert self.method is not None
         for axis, picture in zip("xy", quantised(optical_flow(before, after, self.method)), strict=True):
             # What is computed now must look like what is read later.
-            self._encoded[axis, field] = encode_jpeg(picture[None], QUALITY)
+            content = io.BytesIO()
+            Image.fromarray(picture.numpy()).save(content, "jpeg", quality=QUALITY)
+            self._encoded[axis, field] = content.getvalue()
             if self.folder is not None:
                 _write(self.folder / f"flow_{axis}_{field + 1:05d}.jpg", self._encoded[axis, field])
 
@@ -156,29 +159,29 @@ class FlowFields:
             VideoError: A picture cannot be decoded, or has another size.
         """
         pictures = [self._picture(axis, int(field)) for field in wanted for axis in "xy"]
-        sizes = {tuple(picture.shape) for picture in pictures}
+        sizes = {picture.shape for picture in pictures}
         if len(sizes) > 1:
-            raise VideoError(str(self.folder), f"has fields of several sizes: {sorted(size[1:] for size in sizes)}")
-        return torch.cat(pictures).unflatten(0, (-1, 2))
+            raise VideoError(str(self.folder), f"has fields of several sizes: {sorted(sizes)}")
+        return torch.from_numpy(np.stack(pictures)).unflatten(0, (-1, 2))
 
-    def _picture(self, axis: str, field: int) -> Tensor:
-        if (axis, field) in self._encoded:
-            return decode_image(self._encoded[axis, field], mode=ImageReadMode.GRAY)
-        file = self._files[axis, field]
+    def _picture(self, axis: str, field: int) -> np.ndarray:
+        encoded = self._encoded.get((axis, field))
+        file: Any = io.BytesIO(encoded) if encoded is not None else self._files[axis, field]
         try:
-            return decode_image(str(file), mode=ImageReadMode.GRAY)
-        except (RuntimeError, OSError) as error:
+            with Image.open(file) as picture:
+                return np.asarray(picture.convert("L"))
+        except (OSError, SyntaxError) as error:  # Pillow's of a png
             advice = "" if self.method is None else "; remove it to have it computed anew"
-            raise VideoError(file, f"cannot be decoded: {str(error).splitlines()[0]}{advice}") from error
+            raise VideoError(file, f"cannot be decoded: {error}{advice}") from error
 
 
-def _write(path: Path, content: Tensor) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Writes a file that is complete or not there; whoever else writes it at the same time writes the same."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.write_bytes(content.numpy().tobytes())
+            part.write_bytes(content)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

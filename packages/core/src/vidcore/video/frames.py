@@ -23,7 +23,8 @@ class FrameFolder:
     """A folder of pictures as a video, see :class:`~vidcore.video.decoder.Decoder`.
 
     Frame i is the i-th picture in the order of the last number in its name, then of the name: ``img_2.jpg`` comes
-    before ``img_10.jpg``. Pictures have no time of their own: they are ``1 / fps`` seconds apart.
+    before ``img_10.jpg``. Optical flow that lies among them, ``flow_x_1.jpg`` and ``flow_y_1.jpg``, is passed over.
+    Pictures have no time of their own: they are ``1 / fps`` seconds apart.
 
     Args:
         path: The folder.
@@ -41,7 +42,7 @@ class FrameFolder:
             raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
         try:
-            files = [file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_ENDINGS]
+            files = [file for file in Path(path).iterdir() if _is_frame(file)]
         except OSError as error:
             raise VideoError(path, error.strerror or error) from error
         if not files:
@@ -87,6 +88,10 @@ class FrameFolder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _is_frame(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(("flow_x_", "flow_y_"))
 
 
 def _number_and_name(file: Path) -> tuple[int, str]:
