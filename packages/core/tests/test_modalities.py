@@ -495,6 +495,11 @@ def test_training_evaluation_prediction_and_export_with_everything(tmp_path, mon
     assert len(capsys.readouterr().out.splitlines()) == 2 and len(list((tmp_path / "drawn").iterdir())) == 2
     assert main(["predict", *argv, "--flow", "guess"]) == 2
     assert "flow method must be one of farneback" in capsys.readouterr().err
+    checkpoint = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    checkpoint["datamodule_hyper_parameters"]["flow"]["published"] = "/data/{stem}"
+    torch.save(checkpoint, tmp_path / "model.ckpt")
+    assert main(["predict", *argv]) == 2
+    assert "flow that somebody published: say how to compute it with --flow" in capsys.readouterr().err
     monkeypatch.undo()
     pytest.importorskip("onnxscript")
     export(Everything(data.task, form="log_power"), tmp_path / "model.onnx", argv[:1])

@@ -96,7 +96,13 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
 
 
 def _flow(model: VideoModule, method: str | None) -> FlowSource:
-    """By the method given, or as in training; of these videos nothing is published."""
+    """By the method given, or as in training; of these videos nothing is published.
+
+    Raises:
+        UsageError: An unknown method, or nothing says which.
+    """
+    if "flow" in model.clip_spec.modalities and method is None and model.flow_source.get("published"):
+        raise UsageError("the model was trained with flow that somebody published: say how to compute it with --flow")
     fields = {**model.flow_source, "published": None, **({"method": method} if method is not None else {})}
     try:
         return FlowSource(**fields)
