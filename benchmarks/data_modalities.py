@@ -14,6 +14,7 @@ cannot be downloaded: that changes no time, but it does change the size of the f
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import statistics
 import tempfile
@@ -35,6 +36,8 @@ from vidcore.video.audio import NoAudioError, read_audio
 from vidcore.video.decoder import open_video
 from vidcore.video.flow import FlowSource
 from vidcore.video.spectrogram import spectrogram
+
+_RAFT = flow._raft_network  # before it is replaced by an untrained one
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -87,14 +90,15 @@ def clips(name: str, paths: Sequence[str], spec: ClipSpec, source: FlowSource) -
 
 def fields(method: Any, frames: Sequence[torch.Tensor], folder: Path) -> str:
     """A row of the second table."""
-    trained = True
+    trained = flow._raft_network is _RAFT or not method.startswith("raft")
     try:
         flow.optical_flow(frames[0][0], frames[0][1], method)
     except UserError as error:
         if not method.startswith("raft"):
             raise SystemExit(str(error)) from error
-        trained, network = False, get_model(method).eval()
-        flow._raft_network = lambda method: network  # type: ignore[assignment]
+        trained = False
+        flow._raft_network = functools.cache(lambda method: get_model(method).eval())  # type: ignore[assignment]
+        flow._raft_network(method)
     kept = FlowSource(method, cache=str(folder)).fields(f"{method}.mp4")
     pairs = [(before, after) for clip in frames for before, after in itertools.pairwise(clip)]
 
