@@ -509,3 +509,18 @@ def test_data_take_the_fields_of_a_source(tmp_path):
     data = Moving(tmp_path, flow={"method": "tvl1", "published": "/data/{stem}"})
     assert data.flow == FlowSource("tvl1", published="/data/{stem}")
     assert data.flow == FlowSource(**data.hparams["flow"]), "as a checkpoint has it"
+
+
+def test_a_folder_with_frames_and_their_flow_and_no_sound(tmp_path):
+    folder = tmp_path / "clip.1"
+    folder.mkdir()
+    for number in range(1, 7):
+        Image.new("RGB", (40, 40), (number, number, number)).save(folder / f"img_{number:05d}.png")
+        for axis, value in (("x", 50), ("y", 90)):
+            Image.new("L", (40, 40), value + number).save(folder / f"flow_{axis}_{number:05d}.jpg")
+    spec = ClipSpec(frames=6, size=32, stack=1, modalities=("rgb", "flow", "audio"))
+    source = FlowSource(published=str(tmp_path / "{stem}"))
+    item = VideoDataset([Sample(str(folder))], None, spec, flow=source)[0]
+    assert item["inputs"]["rgb"][0, 0, :, 0, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert item["inputs"]["flow"][0, :, :, 0, 0].T.tolist() == [[50 + n, 90 + n] for n in (1, 2, 3, 4, 5, 5)]
+    assert item["present"] == {"audio": False} and not item["inputs"]["audio"].any()
