@@ -107,7 +107,7 @@ def test_budgets_of_looks(tmp_path: Path) -> None:
     with torch.no_grad():
         looks = load_module(path)(batch).usage["focus"].float().mean()
     assert (rest + float(looks) * parts["focus"]) / 1e9 == pytest.approx(found.rows[0]["test_gmacs"])
-    with pytest.raises(UserError, match="only one trained with --model.skips true leaves some out"):
+    with pytest.raises(UserError, match=r"only one trained with --model\.skips true leaves some out"):
         sweep(AdaFocusModule(Task.numbered(3), "v1", **SMALL), tmp_path, by="skip")
 
 

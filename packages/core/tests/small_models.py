@@ -41,6 +41,30 @@ class LookOrListen(VideoModule):
         return Output(logits=logits, usage=usage)
 
 
+class Everything(VideoModule):
+    """All modalities there are, the mean of each."""
+
+    def __init__(self, task, form="log_mel", **kwargs):
+        spec = ClipSpec(
+            segments=2,
+            frames=2,
+            size=32,
+            stack=2,
+            modalities=("rgb", "rgbdiff", "flow", "audio"),
+            audio_rate=8000,
+            audio_seconds=0.4,
+            audio_form=form,
+        )
+        super().__init__(task, spec, **kwargs)
+        self.net = nn.Linear(3 + 6 + 4 + 2, self.task.num_classes)
+
+    def forward(self, batch):
+        inputs = batch["inputs"]
+        assert all(value.dtype == torch.float32 for value in inputs.values())
+        parts = [inputs[name].mean((2, 3, 4)) for name in ("rgb", "rgbdiff", "flow")]
+        return Output(logits=self.net(torch.cat([*parts, inputs["audio"].mean((2, 3))], 1)))
+
+
 class BrightestSpot(VideoModule):
     """A detector: one box in each frame around the brightest pixel, moved and sized by learned numbers."""
 

@@ -149,7 +149,10 @@ def test_a_training_batch(videos):
 
 def test_each_clip_is_drawn_and_transformed_by_itself(videos, monkeypatch):
     def transforms(spec, augment):
-        return (lambda clip: clip[..., :16, :16]), (lambda clip: 255 - clip[..., :16, :16])
+        return (
+            lambda seen: {"frames": seen["frames"][..., :16, :16]},
+            lambda seen: {"frames": 255 - seen["frames"][..., :16, :16]},
+        )
 
     monkeypatch.setattr("vidcore.dataset.contrastive_transforms", transforms)
     dataset = VideoDataset(videos, Task.numbered(1), PAIRS, train=True)

@@ -7,7 +7,7 @@ import pytest
 
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
-from vidcore.video.sampling import audio_windows, clip_indices
+from vidcore.video.sampling import audio_middles, audio_windows, clip_indices, middle_times
 
 
 def at_rate(count: int, rate: float = 25.0) -> np.ndarray:
@@ -222,6 +222,24 @@ def test_views_spread_from_first_to_last():
 
 def test_audio_windows():
     spec = ClipSpec(segments=2, audio_seconds=1.0)
-    assert audio_windows(8.0, spec) == [(1.5, 2.5), (5.5, 6.5)]
-    assert audio_windows(1.5, spec) == [(0.0, 1.0), (0.5, 1.5)]  # shifted inside
-    assert audio_windows(0.4, spec) == [(0.0, 1.0), (0.0, 1.0)]
+    assert audio_windows(8.0, np.array([2.0, 6.0]), spec).tolist() == [1.5, 5.5]
+    assert audio_windows(1.5, np.array([0.375, 1.125]), spec).tolist() == [0.0, 0.5]  # shifted inside
+    assert audio_windows(0.4, np.array([0.1, 0.3]), spec).tolist() == [0.0, 0.0]
+
+
+def test_sound_lies_around_the_two_middle_frames():
+    spec = ClipSpec(segments=2, frames=8, stride=4)
+    indices = np.concatenate([np.arange(10, 42, 4), np.arange(50, 82, 4)])
+    # The 4th and the 5th frame of a segment (AdaMML): 22 and 26, 62 and 66.
+    assert middle_times(np.arange(100) / 25, indices, spec).tolist() == [24 / 25, 64 / 25]
+    assert middle_times(np.arange(9) / 25, np.arange(9), ClipSpec(segments=3, frames=3)).tolist() == [0.04, 0.16, 0.28]
+
+
+def test_sound_alone_is_cut_in_the_middle_of_each_part_or_at_random():
+    spec = ClipSpec(segments=2)
+    assert audio_middles(8.0, spec).tolist() == [2.0, 6.0]
+    assert [audio_middles(8.0, spec, view=view, views=2).tolist() for view in range(2)] == [[1.0, 5.0], [3.0, 7.0]]
+    rng = np.random.default_rng(0)
+    drawn = np.stack([audio_middles(8.0, spec, rng=rng) for _ in range(500)])
+    assert (drawn // 4 == [0, 1]).all()
+    assert np.abs(drawn.mean(0) - [2, 6]).max() < 5 * 4 / 12**0.5 / 500**0.5

@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
 
 from vidcore.clip import ClipSpec
 from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
 from vidcore.task import Task
-from vidcore.video.transforms import Augment, eval_transform, mix, train_transform
+from vidcore.video.transforms import Augment, Flow, eval_transform, mix, train_transform
 
 SPEC = ClipSpec(size=32, short_side=40)
 ALL = Augment(randaugment=15, erasing=1.0)
@@ -178,12 +179,43 @@ def test_mixing_refuses_other_inputs(augment):
         train_transform(ClipSpec(modalities=("rgb", "audio")), augment)
 
 
-def test_flow_is_only_cropped():
+@pytest.mark.parametrize("name", ["autoaugment", "randaugment", "erasing"])
+def test_flow_is_only_cropped_and_mirrored(name):
     spec = ClipSpec(size=16, modalities=("flow",))
-    with pytest.raises(UserError, match="hflip"):
-        train_transform(spec, Augment())
-    flow = tv_tensors.Video(torch.zeros(4, 2, 20, 30, dtype=torch.uint8))
-    assert train_transform(spec, Augment(hflip=0))({"flow": flow})["flow"].shape == (4, 2, 16, 16)
+    with pytest.raises(UserError, match=f"flow can only be cropped and mirrored: .*{name}"):
+        train_transform(spec, Augment(**{name: True}))
+    flow = Flow(video(20, 30, 4)[:, :2])
+    assert train_transform(spec, Augment())({"flow": flow})["flow"].shape == (4, 2, 16, 16)
+
+
+def test_a_mirror_image_negates_the_flow_in_x():
+    flow = Flow(video(20, 30, 4)[:, :2])
+    whole = {"scale": (1, 1), "ratio": (1.5, 1.5)}
+    for hflip in (0.0, 1.0):
+        result = F.resize(flow, [16, 16])
+        if hflip:
+            result = torch.stack([255 - result[:, 0].flip(-1), result[:, 1].flip(-1)], dim=1)
+        spec = ClipSpec(size=16, modalities=("flow",))
+        got = train_transform(spec, Augment(hflip=hflip, **whole))(flow)
+        assert type(got) is Flow and torch.equal(got.as_subclass(torch.Tensor), result.as_subclass(torch.Tensor))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_flow_of_another_size_is_cropped_at_the_same_place(train):
+    # The value of a pixel is its place: x in the first channel, y in the second.
+    y, x = torch.meshgrid(torch.arange(120), torch.arange(160), indexing="ij")
+    frames = torch.stack([x, y, y]).to(torch.uint8)[None]
+    small = torch.stack([x, y])[:, ::2, ::2].to(torch.uint8)[None]
+    spec = ClipSpec(size=48, short_side=60, modalities=("rgb", "flow"))
+    for seed in range(20):
+        torch.manual_seed(seed)
+        transform = train_transform(spec, Augment(scale=(0.4, 1))) if train else eval_transform(spec, 3, seed % 3)
+        seen = transform({"frames": tv_tensors.Video(frames), "flow": Flow(small)})
+        there = seen["flow"].as_subclass(torch.Tensor).float()
+        if seen["frames"][0, 0, 0, 0] > seen["frames"][0, 0, 0, -1]:  # mirrored
+            there[:, 0] = 255 - there[:, 0]
+        difference = (seen["frames"][:, :2].as_subclass(torch.Tensor).float() - there)[..., 2:-2, 2:-2]
+        assert difference.abs().max() <= 3
 
 
 @pytest.mark.parametrize(

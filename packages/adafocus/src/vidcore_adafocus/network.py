@@ -191,12 +191,12 @@ class AdaFocusNet(nn.Module):
         return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def corners(self, positions: Tensor, video: Tensor) -> Tensor:
-        """From positions (B, T or 1, 2 or 3) in [0, 1] to corners (B, T, 2) in pixels, y and x; V1's are whole pixels."""
+        """From positions (B, T or 1, 2 or 3) in [0, 1] to corners (B, T, 2), y and x in pixels; V1's are whole."""
         positions = positions[..., :2].expand(-1, video.shape[2], -1)
         return corners(positions, (video.shape[3], video.shape[4]), self.patch, whole=self.variant.version == 1)
 
     def looks(self, positions: Tensor) -> Tensor | None:
-        """At which frames the focus network looks (B, T), by the third of a skipping policy's positions; None: at all."""
+        """At which frames the focus network looks (B, T), as positions of a policy that skips say; None: at all."""
         return positions[..., 2] >= self.look_threshold if self.skips else None
 
     def look_closely(self, video: Tensor, corner: Tensor, looks: Tensor | None = None) -> Tensor:

@@ -14,8 +14,10 @@ class Batch(TypedDict, total=False):
     """A collated batch of B rows. A row is one view of one video; views of a video share its id.
 
     ``inputs["rgb"]`` is (B, 3, T, H, W), T = S·F frames in time order: uint8 when it leaves a data loader, float32
-    normalised by the clip spec's mean and std when it reaches ``forward``. ``inputs["audio"]`` is (B, S, N) float32 in
-    [-1, 1].
+    normalised by the clip spec's mean and std when it reaches ``forward``. So are ``inputs["rgbdiff"]``, of 3·stack
+    channels, and ``inputs["flow"]``, of 2·stack, x and y in turns; see :mod:`vidcore.video.normalise`.
+    ``inputs["audio"]`` is (B, S, N) float32 in [-1, 1]; where the clip spec wants a spectrogram, it is (B, S,
+    frequencies, columns) when it reaches ``forward``.
     """
 
     inputs: dict[str, Tensor]

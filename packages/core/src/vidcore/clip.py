@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 from vidcore.errors import UserError
 
 Modality = Literal["rgb", "rgbdiff", "flow", "audio"]
+AudioForm = Literal["wave", "log_power", "log_mel"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,18 @@ class ClipSpec:
         modalities: Which inputs the model takes.
         mean: Subtracted from each colour channel, in units of the [0, 1] range.
         std: By which each colour channel is then divided.
+        stack: Of how many steps, each from one source frame to the next, a time point of ``rgbdiff`` and ``flow`` is.
         audio_rate: Rate in Hz that sound is resampled to.
         audio_seconds: Length of the stretch of sound around each segment's middle.
+        audio_form: What a model gets of it: the ``wave``, or a spectrogram, ``log_power`` or ``log_mel``, see
+            :func:`vidcore.video.spectrogram.spectrogram`.
         pairs: For contrastive learning: training and validation give two clips of each video, as two rows of the batch,
             one after the other, with the same id. In training each is drawn and transformed by itself, see
             :mod:`vidcore.video.contrastive`; in validation they are the earliest and the latest, cropped in the centre.
 
     Raises:
-        ValueError: A count, size or rate that is not positive, a short side below the crop, an unknown modality, or
-            pairs of clips of several segments.
+        ValueError: A count, size or rate that is not positive, a short side below the crop, an unknown modality or form
+            of sound, a rate too high for the form, or pairs of clips of several segments.
     """
 
     segments: int = 1
@@ -50,14 +54,16 @@ class ClipSpec:
     modalities: tuple[Modality, ...] = ("rgb",)
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    stack: int = 5
     audio_rate: int = 16_000
     audio_seconds: float = 1.0
+    audio_form: AudioForm = "wave"
     pairs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("modalities", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("segments", "frames", "stride", "fps", "size", "audio_rate", "audio_seconds"):
+        for name in ("segments", "frames", "stride", "fps", "size", "stack", "audio_rate", "audio_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"clip {name} must be positive, not {value}")
@@ -66,6 +72,10 @@ class ClipSpec:
         unknown = [name for name in self.modalities if name not in get_args(Modality)]
         if unknown or not self.modalities:
             raise ValueError(f"clip modalities {unknown} are not among {', '.join(get_args(Modality))}")
+        if self.audio_form not in get_args(AudioForm):
+            raise ValueError(f"clip audio_form {self.audio_form!r} is not among {', '.join(get_args(AudioForm))}")
+        if self.audio_form != "wave" and self.audio_rate > 48_000:
+            raise ValueError(f"clip audio_rate {self.audio_rate} is above 48000, the highest that has spectrograms")
         if self.pairs and self.segments != 1:
             raise ValueError(f"clip pairs need clips of one segment, not of {self.segments}")
 

@@ -23,6 +23,7 @@ from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
 from vidcore.task import Task
+from vidcore.video.flow import FlowSource
 from vidcore.video.sampling import Short
 from vidcore.video.transforms import Augment
 
@@ -47,6 +48,7 @@ class VideoDataModule(LightningDataModule):
         timeout: Seconds that reading one sample may take; after them it counts as unreadable.
         max_unreadable: Training reads another sample in place of an unreadable one, and stops when more than this share
             of its files turned out to be unreadable.
+        flow: Where optical flow comes from, for models that take it: how it is computed, or where it is published.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class VideoDataModule(LightningDataModule):
         decoder: str = "pyav",
         timeout: float = 60,
         max_unreadable: float = 0.01,
+        flow: FlowSource = FlowSource(),
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -69,6 +72,7 @@ class VideoDataModule(LightningDataModule):
         self.augment = augment if isinstance(augment, Augment) else Augment(**augment)
         self.views, self.crops, self.short, self.decoder = views, crops, short, decoder
         self.timeout, self.max_unreadable = timeout, max_unreadable
+        self.flow = FlowSource.of(flow)
         self.unreadable: dict[str, str] = {}
         """Every file that could not be read so far: path to reason. Processes exchange theirs at the end of an epoch
         of training and at the end of the run."""
@@ -122,6 +126,7 @@ class VideoDataModule(LightningDataModule):
                 short=self.short,
                 decoder=self.decoder,
                 timeout=self.timeout,
+                flow=self.flow,
                 **evaluation,
             )
         return self._datasets[split]

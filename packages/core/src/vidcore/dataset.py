@@ -25,9 +25,11 @@ from vidcore.task import Task
 from vidcore.video.audio import NoAudioError, read_audio_windows, silence
 from vidcore.video.contrastive import contrastive_transforms
 from vidcore.video.decoder import open_video
+from vidcore.video.flow import FlowFields, FlowSource
 from vidcore.video.limit import TooSlowError, within
-from vidcore.video.sampling import Short, clip_indices
-from vidcore.video.transforms import Augment, eval_transform, mix, train_transform
+from vidcore.video.pictures import Pictures
+from vidcore.video.sampling import Short, audio_middles, clip_indices, middle_times
+from vidcore.video.transforms import Augment, Flow, eval_transform, mix, train_transform
 
 REPLACEMENTS = 10
 """How many other samples training tries in place of one that cannot be read."""
@@ -35,12 +37,17 @@ REPLACEMENTS = 10
 
 @dataclass
 class _Decoded:
-    """What decoders give for a sample: clips (T, 3, H, W), the first one's frames, their size, and sound (S, N)."""
+    """What decoders give for a sample."""
 
-    clips: Sequence[Tensor] = ()
-    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    clips: Sequence[Pictures] = ()
+    frames: Sequence[Tensor] = ()
+    """Of each clip those that it needs, (N, 3, H, W)."""
     size: tuple[int, int] = (0, 0)
+    fields: FlowFields | None = None
+    steps: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Two frames for each field of flow that has to be computed."""
     sound: Tensor | None = None
+    """Of each clip (S, N)."""
 
 
 class VideoDataset(Dataset[dict[str, Any]]):
@@ -57,7 +64,9 @@ class VideoDataset(Dataset[dict[str, Any]]):
         crops: Crops a clip, 1 (centre) or 3 (along the longer side); evaluation only.
         short: What fills a clip that is longer than its video: ``loop`` starts again, ``clamp`` repeats the last frame.
         decoder: Which library reads the files, see :func:`vidcore.video.open_video`.
-        timeout: Seconds after which a sample counts as unreadable; this process does not try its file again.
+        timeout: Seconds after which a sample counts as unreadable; this process does not try its file again. Computing
+            flow does not count.
+        flow: Where optical flow comes from, for models that take it.
 
     Raises:
         UserError: An option that does not fit, or a sample's target is none of the task's.
@@ -76,21 +85,21 @@ class VideoDataset(Dataset[dict[str, Any]]):
         short: Short = "loop",
         decoder: str = "pyav",
         timeout: float = 60,
+        flow: FlowSource = FlowSource(),
     ) -> None:
-        unread = set(spec.modalities) - {"rgb", "audio"}
-        if unread:
-            raise UserError(f"modality {', '.join(sorted(unread))} cannot be read yet; rgb and audio can")
         if crops not in (1, 3):
             raise UserError(f"crops must be 1 or 3, not {crops}")
         if views < 1:
             raise UserError(f"views must be at least 1, not {views}")
-        if spec.pairs and ("audio" in spec.modalities or (task is not None and task.kind == "detection")):
-            raise UserError("pairs of clips are of pictures alone: they cannot have audio, nor boxes to detect")
+        if spec.pairs and (spec.modalities != ("rgb",) or (task is not None and task.kind == "detection")):
+            raise UserError(
+                "pairs of clips are of rgb alone: they cannot have audio, flow or rgbdiff, nor boxes to detect"
+            )
         samples = SampleIndex.of(samples)
         if task is not None:
             _check_targets(samples, task)
         self.samples, self.task, self.spec, self.train = samples, task, spec, train
-        self.augment, self.short, self.decoder, self.timeout = augment, short, decoder, timeout
+        self.augment, self.short, self.decoder, self.timeout, self.flow = augment, short, decoder, timeout, flow
         # For each clip, the transforms that make views of it.
         if train and spec.pairs:
             self.transforms = [[transform] for transform in contrastive_transforms(spec, augment)]
@@ -120,10 +129,11 @@ class VideoDataset(Dataset[dict[str, Any]]):
         return {"errors": errors}
 
     def read(self, sample: Sample) -> dict[str, Any]:
-        """One sample: for its V views ``inputs["rgb"]`` (V, 3, T, H, W) uint8 and ``inputs["audio"]`` (V, S, N).
+        """One sample: for its V views ``inputs["rgb"]`` (V, 3, T, H, W) uint8, ``inputs["audio"]`` (V, S, N) and so on.
 
         Raises:
             VideoError: The file cannot be read, or not in time.
+            UserError: Its flow cannot be computed.
         """
         if sample.path in self._too_slow:
             raise TooSlowError(sample.path, self.timeout)
@@ -133,54 +143,74 @@ class VideoDataset(Dataset[dict[str, Any]]):
         except TooSlowError:
             self._too_slow.add(sample.path)
             raise
-        inputs: dict[str, Tensor] = {}
+        for step, (before, after) in decoded.steps.items():
+            assert decoded.fields is not None
+            decoded.fields.compute(step, before, after)
+        views: list[dict[str, Tensor]] = []
         present: dict[str, bool] = {}
         target: Any = self._target(sample)
-        if "rgb" in self.spec.modalities:
-            views = []
-            for clip, transforms in zip(decoded.clips, self.transforms, strict=True):
-                for transform in transforms:
-                    if self.task is not None and self.task.kind == "detection" and sample.target is not None:
-                        target = _boxes_of_clip(sample.target, decoded.indices, decoded.size)
-                        view, target["boxes"] = transform((tv_tensors.Video(clip), target["boxes"]))
-                        target = _without_vanished(target)
-                    else:
-                        view = transform(tv_tensors.Video(clip))
-                    views.append(view.as_subclass(Tensor).transpose(0, 1))
-            inputs["rgb"] = torch.stack(views)  # (V, 3, T, H, W)
+        # There are no clips where a model listens only.
+        for clip, frames, transforms in zip(decoded.clips, decoded.frames, self.transforms, strict=False):
+            seen: dict[str, Any] = {"frames": tv_tensors.Video(frames)} if len(frames) else {}
+            if decoded.fields is not None:
+                seen["fields"] = Flow(decoded.fields.read(clip.fields))
+            if self.task is not None and self.task.kind == "detection" and sample.target is not None:
+                target = _boxes_of_clip(sample.target, clip.indices, decoded.size)
+                seen["boxes"] = target["boxes"]
+            for transform in transforms:
+                made = transform(seen)
+                if "boxes" in made:
+                    target = _without_vanished({**target, "boxes": made.pop("boxes")})
+                views.append(clip.inputs({name: value.as_subclass(Tensor) for name, value in made.items()}))
+        inputs = {name: torch.stack([view[name] for view in views]) for name in (views[0] if views else ())}
         if "audio" in self.spec.modalities:
             present["audio"] = decoded.sound is not None
-            sound = decoded.sound if decoded.sound is not None else silence(self.spec)
-            inputs["audio"] = sound.expand(sum(map(len, self.transforms)), -1, -1)
+            sound = (
+                decoded.sound if decoded.sound is not None else silence(self.spec).expand(len(self.transforms), -1, -1)
+            )
+            inputs["audio"] = sound.repeat_interleave(len(self.transforms[0]), dim=0)
         return {"inputs": inputs, "target": target, "id": sample.id, "present": present}
 
     def _decode(self, sample: Sample, rng: np.random.Generator | None) -> _Decoded:
         """Everything that a decoder does; it may hang, and draws nothing from torch."""
-        decoded = _Decoded()
-        if "rgb" in self.spec.modalities:
-            with open_video(sample.path, self.decoder, sample.fps) as video:
-                draw = functools.partial(
-                    clip_indices,
-                    np.asarray(video.times),
-                    self.spec,
-                    start=sample.start,
-                    end=sample.end,
-                    short=self.short,
-                )
-                # Both of a pair are drawn uniformly: the density of their distance then falls linearly, as in CVRL.
-                clips = len(self.transforms)
-                where = [{"rng": rng}] * clips if rng else [{"view": view, "views": clips} for view in range(clips)]
-                indices = [draw(**options) for options in where]
-                frames = video.frames(np.concatenate(indices).tolist())
-                decoded.clips, decoded.indices, decoded.size = (
-                    frames.split(self.spec.num_frames),
-                    indices[0],
-                    video.size,
-                )
+        decoded, views = _Decoded(), len(self.transforms)
+        # Both of a pair are drawn uniformly: the density of their distance then falls linearly, as in CVRL.
+        where: list[Any] = [{"rng": rng}] * views if rng else [{"view": view, "views": views} for view in range(views)]
+        seen = self._decode_pictures(sample, where, decoded) if set(self.spec.modalities) != {"audio"} else None
+
+        def middles(seconds: float) -> np.ndarray:
+            if seen is not None:
+                return seen
+            return np.stack([audio_middles(seconds, self.spec, **place) for place in where])
+
         if "audio" in self.spec.modalities:
             with contextlib.suppress(NoAudioError):
-                decoded.sound = read_audio_windows(sample.path, self.spec, sample.start or 0.0, sample.end)
+                decoded.sound = read_audio_windows(sample.path, self.spec, sample.start or 0.0, sample.end, middles)
         return decoded
+
+    def _decode_pictures(self, sample: Sample, where: Sequence[Any], decoded: _Decoded) -> np.ndarray:
+        """Each frame in one pass; returns the middles (V, S) of the segments, in seconds from the sample's start."""
+        with open_video(sample.path, self.decoder, sample.fps) as video:
+            times, count = np.asarray(video.times), video.num_frames
+            cut: dict[str, Any] = {"start": sample.start, "end": sample.end, "short": self.short}
+            indices = [clip_indices(times, self.spec, **cut, **place) for place in where]
+            first = 0 if sample.start is None else int(np.searchsorted(times, sample.start))
+            last = count - 1 if sample.end is None else int(np.searchsorted(times, sample.end)) - 1
+            clips = [Pictures(of_clip, self.spec, first, last) for of_clip in indices]
+            steps = np.empty(0, np.int64)
+            if "flow" in self.spec.modalities:
+                decoded.fields = self.flow.fields(sample.path)
+                steps = decoded.fields.missing(np.unique(np.concatenate([clip.fields for clip in clips])))
+            following = np.minimum(steps + 1, count - 1)
+            both = np.union1d(steps, following)
+            parts = [*(clip.frames for clip in clips), both]
+            *frames, of_flow = video.frames(np.concatenate(parts).tolist()).split([len(part) for part in parts])
+        decoded.clips, decoded.frames, decoded.size = clips, frames, video.size
+        decoded.steps = {
+            int(step): (of_flow[i], of_flow[j])
+            for step, i, j in zip(steps, *(np.searchsorted(both, side) for side in (steps, following)), strict=True)
+        }
+        return np.stack([middle_times(times, of_clip, self.spec) for of_clip in indices]) - (sample.start or 0.0)
 
     def _target(self, sample: Sample) -> Any:
         if self.task is None or sample.target is None:
@@ -236,7 +266,7 @@ def _boxes_of_clip(target: Mapping[str, Any], indices: np.ndarray, size: tuple[i
     }
 
 
-def _without_vanished(target: dict[str, Any]) -> dict[str, Tensor]:
+def _without_vanished(target: Mapping[str, Any]) -> dict[str, Tensor]:
     """Drops boxes of which the crop left less than a pixel in either direction."""
     boxes = target["boxes"].as_subclass(Tensor).float()
     keep = (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)

@@ -33,6 +33,7 @@ from vidcore.optim import Optim, Stage
 from vidcore.prediction import video_rows, view_numbers
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
+from vidcore.video.normalise import normalised
 from vidcore.weights import Weights, other_classifier, read_weights
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
@@ -83,6 +84,8 @@ class VideoModule(LightningModule):
         """Of everything that is drawn in training; a checkpoint brings its own."""
         self.first_epoch = 0
         """The epoch that training goes on with."""
+        self.flow_source: Mapping[str, Any] = {}
+        """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
         self._stage = 0
         self._unreadable = 0
         self._costs: dict[str, int] | None = None
@@ -155,13 +158,15 @@ class VideoModule(LightningModule):
     def example_batch(self, batch_size: int = 1) -> Batch:
         """A batch of zeros in the form that :meth:`forward` gets, on the model's device."""
         spec = self.clip_spec
-        inputs: dict[str, Tensor] = {}
-        if "rgb" in spec.modalities:
-            inputs["rgb"] = torch.zeros(batch_size, 3, spec.num_frames, spec.size, spec.size, device=self.device)
-        if "audio" in spec.modalities:
-            samples = round(spec.audio_rate * spec.audio_seconds)
-            inputs["audio"] = torch.zeros(batch_size, spec.segments, samples, device=self.device)
-        return Batch(inputs=inputs, ids=[str(row) for row in range(batch_size)])
+        shapes: dict[str, tuple[int, ...]] = {
+            name: (channels, spec.num_frames, spec.size, spec.size)
+            for name, channels in {"rgb": 3, "rgbdiff": 3 * spec.stack, "flow": 2 * spec.stack}.items()
+        }
+        shapes["audio"] = (spec.segments, round(spec.audio_rate * spec.audio_seconds))
+        zeros: dict[str, Tensor] = {
+            name: torch.zeros(batch_size, *shapes[name], device=self.device) for name in spec.modalities
+        }
+        return self.normalised(Batch(inputs=zeros, ids=[str(row) for row in range(batch_size)]))
 
     def costs(self) -> dict[str, int]:
         """Multiply-accumulates of one run of each component, counted once and kept.
@@ -292,6 +297,7 @@ class VideoModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
         self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
+        self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
         if "loops" in checkpoint:
             self.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         self._freeze()
@@ -308,17 +314,12 @@ class VideoModule(LightningModule):
     # Steps.
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """uint8 frames become float32, normalised, on the device."""
+        """uint8 frames become float32, normalised, and sound a spectrogram where one is wanted, on the device."""
         return self.normalised(batch)
 
     def normalised(self, batch: Batch) -> Batch:
-        """The batch with frames as :meth:`forward` wants them; what is float already is left alone."""
-        rgb = batch["inputs"].get("rgb")
-        if rgb is None or rgb.dtype != torch.uint8:
-            return batch
-        mean = torch.tensor(self.clip_spec.mean, device=rgb.device).reshape(3, 1, 1, 1)
-        std = torch.tensor(self.clip_spec.std, device=rgb.device).reshape(3, 1, 1, 1)
-        batch["inputs"]["rgb"] = (rgb.float() / 255 - mean) / std
+        """The batch with its inputs as :meth:`forward` wants them, see :mod:`vidcore.video.normalise`."""
+        batch["inputs"] = normalised(batch["inputs"], self.clip_spec)
         return batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -22,6 +22,7 @@ def main(command: str, argv: list[str]) -> int:
     parser.add_argument("--batch_size", type=_positive, default=1, help="videos a step and process")
     parser.add_argument("--num_workers", type=_count, default=0, help="further processes that decode, a process")
     parser.add_argument("--timeout", type=float, default=60, help="seconds to read a video in, else it is an error")
+    parser.add_argument("--flow", metavar="METHOD", help="how optical flow is computed; default: as in training")
     parser.add_argument("--accelerator", default="auto", help="as of Lightning's trainer: auto, cpu, gpu …")
     parser.add_argument("--devices", type=_positive, default=1, help="processes that share the list, a node")
     parser.add_argument("--num_nodes", type=_positive, default=1, help="nodes, under torchrun or SLURM")

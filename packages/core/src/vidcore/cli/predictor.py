@@ -28,6 +28,7 @@ from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.sample import Sample
 from vidcore.video.encode import write_video
+from vidcore.video.flow import FlowSource
 from vidcore.video.render import draw, frames_of
 
 DRAWN_SCORE = 0.3
@@ -62,6 +63,7 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
             num_workers=arguments.num_workers,
             views=arguments.views,
             timeout=arguments.timeout,
+            flow=_flow(model, arguments.flow),
         )
         data.paths = [path for path in paths if printable(path) not in done]
         if len(data.paths) < len(paths):
@@ -91,6 +93,21 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
     if rows.failed:
         print(f"vid: {rows.failed} of {len(paths)} videos could not be read", file=sys.stderr)
     return 1 if rows.failed else 0
+
+
+def _flow(model: VideoModule, method: str | None) -> FlowSource:
+    """By the method given, or as in training; of these videos nothing is published.
+
+    Raises:
+        UsageError: An unknown method, or nothing says which.
+    """
+    if "flow" in model.clip_spec.modalities and method is None and model.flow_source.get("published"):
+        raise UsageError("the model was trained with flow that somebody published: say how to compute it with --flow")
+    fields = {**model.flow_source, "published": None, **({"method": method} if method is not None else {})}
+    try:
+        return FlowSource(**fields)
+    except ValueError as error:
+        raise UsageError(f"--flow: {error}") from error
 
 
 def _trainer(arguments: argparse.Namespace, rows: Rows) -> Trainer:

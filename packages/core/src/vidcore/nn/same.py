@@ -63,8 +63,8 @@ def _over_time(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
 class _DepthwiseOnCpu(torch.autograd.Function):
     """A depthwise convolution whose input's gradient is a forward convolution with the kernel turned round.
 
-    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step. The kernel's gradient is
-    computed in float32: in bfloat16 oneDNN's holds garbage where the kernel reaches over more frames than there are.
+    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step. The kernel's gradient
+    is computed in float32: oneDNN's in bfloat16 holds garbage where the kernel reaches over more frames than there are.
     """
 
     @staticmethod

@@ -17,6 +17,7 @@ from vidcore.clip import ClipSpec
 from vidcore.dataset import VideoDataset
 from vidcore.sample import Sample
 from vidcore.video.encode import write_video
+from vidcore.video.flow import FlowSource
 
 FPS = 25
 HEIGHT, WIDTH = 256, 340
@@ -70,7 +71,7 @@ def read_batch(paths: Sequence[str], spec: ClipSpec, rows: int) -> Batch:
     Raises:
         VideoError: A file cannot be read.
     """
-    dataset = VideoDataset([Sample(path) for path in paths[:rows]], None, spec)
+    dataset = VideoDataset([Sample(path) for path in paths[:rows]], None, spec, flow=FlowSource(cache=""))
     items = [{**dataset.read(sample), "errors": {}} for sample in dataset.samples]
     batch = dataset.collate([items[row % len(items)] for row in range(rows)])
     return Batch(**{**batch, "ids": [str(row) for row in range(rows)]})

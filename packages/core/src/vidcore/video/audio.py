@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+from collections.abc import Callable
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from vidcore.clip import ClipSpec
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import AV_ERRORS, clock_zero
-from vidcore.video.sampling import audio_windows
+from vidcore.video.sampling import audio_middles, audio_windows
 
 # Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
 _PREROLL = 0.5
@@ -70,35 +72,51 @@ def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end:
 
 
 def read_audio_windows(
-    path: str | os.PathLike[str], spec: ClipSpec, start: float = 0.0, end: float | None = None
+    path: str | os.PathLike[str],
+    spec: ClipSpec,
+    start: float = 0.0,
+    end: float | None = None,
+    middles: Callable[[float], np.ndarray] | None = None,
 ) -> Tensor:
     """Read the sound that goes with a clip's segments, see :func:`~vidcore.video.sampling.audio_windows`.
 
-    Of a stretch of more than a minute only the windows are decoded, and its length is what the container says.
+    Of a stretch of more than a minute only the windows are decoded, and its length is what the container says. Sound
+    that is shorter than a window is repeated, as AdaMML does.
 
     Args:
         path: A video or audio file.
         spec: Gives the number of windows S, their length and the rate.
         start: Where the stretch begins, in seconds.
         end: Where it ends; the end of the sound if None.
+        middles: From the seconds that the sound lasts to the middles of windows, in seconds from ``start``, an array
+            of any shape; :func:`~vidcore.video.sampling.audio_middles` if not given.
 
     Returns:
-        float32 (S, N) in [-1, 1], with silence before and after the sound.
+        float32 in [-1, 1] of the shape of the middles, and N: (S, N) if they are not given.
 
     Raises:
-        NoAudioError: There is no audio stream.
+        NoAudioError: There is no audio stream, or these are pictures in a folder.
         VideoError: The file is missing or broken.
     """
     rate, length = spec.audio_rate, round(spec.audio_rate * spec.audio_seconds)
+    middles = middles or functools.partial(audio_middles, spec=spec)
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
+        raise NoAudioError(path)
     seconds = (end if end is not None else _duration(path)) - start
     if seconds > _WHOLE:
-        windows = audio_windows(seconds, spec)
-        pieces = [read_audio(path, rate, start + first, start + first + spec.audio_seconds) for first, _ in windows]
-        return torch.stack([piece[:length] for piece in pieces])
-    sound = read_audio(path, rate, start, end)
-    firsts = [round(first * rate) for first, _ in audio_windows(len(sound) / rate, spec)]
-    sound = torch.nn.functional.pad(sound, (0, max(0, firsts[-1] + length - len(sound))))
-    return torch.stack([sound[first : first + length] for first in firsts])
+        wanted = middles(seconds)
+        windows = audio_windows(seconds, wanted.ravel(), spec)
+        pieces = [
+            read_audio(path, rate, start + first, start + first + spec.audio_seconds)[:length] for first in windows
+        ]
+    else:
+        sound = read_audio(path, rate, start, end)
+        wanted = middles(len(sound) / rate)
+        firsts = [round(first * rate) for first in audio_windows(len(sound) / rate, wanted.ravel(), spec)]
+        if len(sound) < length:
+            sound = sound.repeat(-(-length // len(sound))) if len(sound) else torch.zeros(length)
+        pieces = [sound[min(first, len(sound) - length) :][:length] for first in firsts]
+    return torch.stack(pieces).reshape(*wanted.shape, length)
 
 
 def silence(spec: ClipSpec) -> Tensor:

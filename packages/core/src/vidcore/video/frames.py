@@ -20,13 +20,14 @@ from vidcore.video.pyav import check_indices
 def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The pictures in a folder, in the order of the last number in their names, then of the names.
 
-    ``img_2.jpg`` comes before ``img_10.jpg``.
+    ``img_2.jpg`` comes before ``img_10.jpg``. Optical flow that lies among them, ``flow_x_1.jpg`` and ``flow_y_1.jpg``, is
+    passed over.
 
     Raises:
         VideoError: No such folder.
     """
     try:
-        files = [Path(folder, name) for name in pictures(folder)]
+        files = [Path(folder, name) for name in pictures(folder) if not name.startswith(("flow_x_", "flow_y_"))]
     except OSError as error:
         raise VideoError(folder, error.strerror or error) from error
     return sorted(files, key=_number_and_name)

@@ -108,19 +108,52 @@ def clip_indices(
     return kept[nearest(due)].reshape(-1).astype(np.int64)
 
 
-def audio_windows(duration: float, spec: ClipSpec) -> list[tuple[float, float]]:
-    """The stretches of sound that go with a clip's segments, in evaluation and in training alike.
+def audio_middles(
+    duration: float, spec: ClipSpec, *, rng: np.random.Generator | None = None, view: int = 0, views: int = 1
+) -> np.ndarray:
+    """The moments that a clip of sound alone is cut around: one in each of S equal parts.
 
-    Each is ``spec.audio_seconds`` long around the middle of its segment, shifted to lie inside the sound as AdaMML
-    does. Where the sound itself is shorter they begin at 0 and end after it: whoever reads them must fill up.
+    Args:
+        duration: Seconds of the sound.
+        spec: Gives S.
+        rng: Draws each uniformly from its part (training); None: in the middle of the part, or of one of as many equal
+            shares of it as there are views.
+        view: Which of the views, from the earliest 0.
+        views: How many there are.
+
+    Returns:
+        (S,) float64, in seconds.
+    """
+    share = (view + 0.5) / views if rng is None else rng.random(spec.segments)
+    return (np.arange(spec.segments) + share) * (duration / spec.segments)
+
+
+def middle_times(times: np.ndarray, indices: np.ndarray, spec: ClipSpec) -> np.ndarray:
+    """The moment that the sound of each segment of a clip lies around: half-way between its two middle frames.
+
+    Args:
+        times: When each frame of the video is shown, in seconds.
+        indices: (S·F,) the clip's frames.
+        spec: Gives S and F.
+
+    Returns:
+        (S,) float64, in seconds.
+    """
+    at = np.asarray(times)[indices].reshape(spec.segments, spec.frames)
+    return (at[:, (spec.frames - 1) // 2] + at[:, spec.frames // 2]) / 2
+
+
+def audio_windows(duration: float, middles: np.ndarray, spec: ClipSpec) -> np.ndarray:
+    """Where the windows of sound around some moments begin, shifted to lie inside the sound as AdaMML does.
+
+    Where the sound itself is shorter they begin at 0 and end after it: whoever reads them must fill up.
 
     Args:
         duration: Seconds of the sound, or of the stretch of it that is asked for.
-        spec: Gives S and the length.
+        middles: The moments, in seconds from its beginning.
+        spec: Gives the length.
 
     Returns:
-        S pairs of start and end in seconds from the beginning, never below 0.
+        Seconds from the beginning, of the shape of the middles, never below 0.
     """
-    middles = (np.arange(spec.segments) + 0.5) * duration / spec.segments
-    starts = np.clip(middles - spec.audio_seconds / 2, 0, max(duration - spec.audio_seconds, 0.0))
-    return [(float(start), float(start) + spec.audio_seconds) for start in starts]
+    return np.clip(middles - spec.audio_seconds / 2, 0, max(duration - spec.audio_seconds, 0.0))

@@ -1,9 +1,10 @@
 """Cropping, resizing and augmenting clips: one draw for all frames and all inputs of a sample.
 
 A transform takes any nesting of dicts, lists and tuples, as torchvision's own do, and returns the same. In it,
-``tv_tensors.Video`` (T, C, H, W) uint8, all of one height and width, and ``tv_tensors.BoundingBoxes`` are transformed;
-all else passes through, sound among it. Boxes are clipped to the crop, and one outside it ends up without area. Draws
-come from torch's global generator, which a data loader seeds in each worker.
+``tv_tensors.Video`` (T, C, H, W) uint8, :class:`Flow` and ``tv_tensors.BoundingBoxes`` are transformed; all else passes
+through, sound among it. Flow may be of another size than the frames: it is cropped where they are. Boxes are clipped to
+the crop, and one outside it ends up without area. Draws come from torch's global generator, which a data loader seeds
+in each worker.
 
 Decoders give frames with the channels last in memory, and nothing here changes that: uint8 resizing is then about twice
 as fast as from separate channel planes.
@@ -23,6 +24,20 @@ from torchvision.transforms.v2 import functional as F
 
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+
+
+class Flow(tv_tensors.Video):
+    """Fields of optical flow (T, 2, H, W) uint8, x and y, see :func:`vidcore.video.flow.quantised`.
+
+    A mirror image negates x. Scaling leaves the values as they are, as TSN does: they stay pixels of the source.
+    """
+
+
+@v2.functional.register_kernel(F.horizontal_flip, Flow)
+def _mirrored_flow(flow: Tensor) -> Tensor:
+    mirrored = flow.as_subclass(Tensor).flip(-1)
+    mirrored[..., 0, :, :] = 255 - mirrored[..., 0, :, :]
+    return mirrored.as_subclass(Flow)
 
 
 @dataclass(frozen=True)
@@ -85,12 +100,12 @@ def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
     others = ", ".join(name for name in spec.modalities if name != "rgb")
     if others and (augment.mixup or augment.cutmix):
         raise UserError(f"augment mixup and cutmix mix rgb alone, and this model also takes {others}: set both to 0")
-    if "flow" in spec.modalities and (augment.hflip or augment.autoaugment or augment.randaugment or augment.erasing):
-        # Mirroring, shearing and rotating would have to change the vectors, too.
-        raise UserError("flow can only be cropped: set augment hflip, autoaugment, randaugment and erasing to 0")
+    if "flow" in spec.modalities and (augment.autoaugment or augment.randaugment or augment.erasing):
+        # Shearing and rotating would have to change the vectors, too, and a black rectangle is a fast motion.
+        raise UserError("flow can only be cropped and mirrored: set augment autoaugment, randaugment and erasing to 0")
     # Cropping comes first: whatever follows then costs a fraction of the frame.
     steps: list[torch.nn.Module] = [
-        v2.RandomResizedCrop(spec.size, scale=augment.scale, ratio=augment.ratio, antialias=True),
+        _RandomResizedCrop(spec.size, scale=augment.scale, ratio=augment.ratio, antialias=True),
         v2.RandomHorizontalFlip(augment.hflip),
     ]
     if augment.autoaugment:
@@ -120,6 +135,23 @@ def eval_transform(spec: ClipSpec, crops: int = 1, crop: int = 0) -> v2.Compose:
     if crops not in (1, 3) or not 0 <= crop < crops:
         raise ValueError(f"crop {crop} of {crops}: there can be 1 crop or 3, counted from 0")
     return v2.Compose([v2.Resize(spec.resize, antialias=True), _SquareCrop(spec.size, crop / 2 if crops == 3 else 0.5)])
+
+
+class _RandomResizedCrop(v2.RandomResizedCrop):
+    """Draws for the first input; one of another size is cropped at the same place, to within a pixel."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"crop": super().make_params(flat_inputs[:1]), "of": F.get_size(flat_inputs[0])}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        crop = params["crop"]
+        for side, start, mine, first in zip(
+            ("height", "width"), ("top", "left"), F.get_size(inpt), params["of"], strict=True
+        ):
+            if mine != first:
+                extent = max(1, round(crop[side] * mine / first))
+                crop = {**crop, side: extent, start: min(round(crop[start] * mine / first), mine - extent)}
+        return super().transform(inpt, crop)
 
 
 class _SquareCrop(torch.nn.Module):
