@@ -33,6 +33,7 @@ KNOWN = {
         "csv": "vidcore-datasets",
         "folder": "vidcore-datasets",
         "moving_digits": "vidcore-datasets",
+        "prepared": "vidcore-datasets",
         "unlabelled": "vidcore-datasets",
     },
 }

@@ -15,12 +15,14 @@ _PUBLIC = {
     "DigitOptions": "render_digits",
     "Folder": "folder",
     "MovingDigits": "moving_digits",
+    "Prepared": "prepared",
     "Unlabelled": "unlabelled",
     "draw_clip": "render_digits",
     "make_moving_digits": "make_digits",
     "read_csv": "csv",
     "read_folder": "folder",
     "read_moving_digits": "moving_digits",
+    "read_prepared": "prepared",
     "read_unlabelled": "unlabelled",
 }
 

@@ -54,7 +54,12 @@ complete -c vid -f -a '(__vid)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-_FIRST_ARGUMENTS = {"completion": list(SCRIPTS), "data": ["check"], "plugin": ["new"], "weights": ["list", "convert"]}
+_FIRST_ARGUMENTS = {
+    "completion": list(SCRIPTS),
+    "data": ["check", "prepare"],
+    "plugin": ["new"],
+    "weights": ["list", "convert"],
+}
 
 
 def main(command: str, argv: list[str]) -> None:

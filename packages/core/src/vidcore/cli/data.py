@@ -1,4 +1,4 @@
-"""``vid data check``: decode every file and report the broken ones."""
+"""``vid data``: ``check`` decodes every file and reports the broken ones; ``prepare`` has a file of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from vidcore.files import expand_paths
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Writes a row a file; exit status 1 where one is broken."""
+    """Runs one of the subcommands."""
+    if argv[:1] == ["prepare"]:
+        from vidcore.cli import prepare
+
+        return prepare.main(f"{command} prepare", argv[1:])
     parser = Parser(
         f"{command} check",
         "Decode every frame and all sound of video files; report as CSV, a row as soon as a file is done.",
@@ -31,9 +35,9 @@ def main(command: str, argv: list[str]) -> int:
         "--timeout", type=float, default=60, metavar="S", help="seconds a file may take, besides one a megabyte (60)"
     )
     if not argv or argv[0] not in ("check", "-h", "--help"):
-        raise UsageError(f"vid {command} has one command, check: vid {command} check PATH…")
+        raise UsageError(f"vid {command} has the commands check and prepare: vid {command} check PATH…")
     arguments = parser.parse_args(argv[1:] if argv[0] == "check" else argv)
-    workers = _processors() if arguments.num_workers is None else arguments.num_workers
+    workers = processors() if arguments.num_workers is None else arguments.num_workers
     if workers < 1:
         raise UsageError(f"--num_workers must be at least 1, not {workers}")
     if not arguments.timeout > 0:
@@ -48,7 +52,8 @@ def main(command: str, argv: list[str]) -> int:
         return check(paths, file, workers, arguments.timeout)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -52,8 +52,10 @@ def run_isolated(
                         idle.append(worker)
                     yield worker.path, result
     finally:
-        for worker in (*idle, *busy.values()):
+        for worker in busy.values():
             worker.end()
+        for worker in idle:
+            worker.end(grace=5)
 
 
 class _Worker(Generic[J, T]):
@@ -89,10 +91,12 @@ class _Worker(Generic[J, T]):
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             return IsolatedError(f"crashed the process that read it ({name})")
 
-    def end(self) -> None:
+    def end(self, grace: float = 0) -> None:
+        """Ends the process, that of an idle worker by itself: what is killed cannot clean up."""
+        self.connection.close()
+        self.process.join(grace)
         self.process.kill()
         self.process.join()
-        self.connection.close()
 
 
 def _serve(connection: Connection, function: Callable[[Any], object]) -> None:

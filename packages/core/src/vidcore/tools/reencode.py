@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import torch
@@ -106,7 +107,7 @@ def small_frames(video: Decoder, short_side: int) -> Iterator[av.VideoFrame]:
             steps = [graph.add(*name.split("=", 1)) for name in names]
             graph.link_nodes(source, *steps, graph.add("buffersink")).configure()
         graph.push(frame)
-        yield graph.pull()
+        yield cast(av.VideoFrame, graph.pull())
 
 
 def _frames(video: Decoder) -> Iterator[av.VideoFrame]:

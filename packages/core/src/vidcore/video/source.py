@@ -1,8 +1,8 @@
 """What a path may name besides a local file: a file at a URL, and a stretch of the bytes of either.
 
-``s3://bucket/clips/a.mp4`` is read through fsspec, which needs the store's package (``s3fs``, ``gcsfs``, …). A path that
-ends in ``#bytes=START-END``, END exclusive, names one of several videos in a file, as shards have them: one request to
-a store reads it.
+``s3://bucket/clips/a.mp4`` is read through fsspec, which needs the store's package (``s3fs``, ``gcsfs``, …). A path
+that ends in ``#bytes=START-END``, END exclusive, names one of several videos in a file, as shards have them: one
+request to a store reads it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def joined(root: str | os.PathLike[str], name: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """fsspec's file system for a URL, or for a local path, and the path in it.
+    """The file system of fsspec for a URL, or for a local path, and the path in it.
 
     Raises:
         UserError: The protocol is unknown, or its package is not installed.
