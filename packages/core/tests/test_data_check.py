@@ -199,8 +199,8 @@ def test_ctrl_c_keeps_the_rows(healthy, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "vid data has one command, check"),
-        (["prepare", "x"], "vid data has one command, check"),
+        ([], "vid data has the commands check and prepare"),
+        (["chekc", "x"], "vid data has the commands check and prepare"),
         (["check"], "arguments are required: PATH"),
         (["check", "missing.mp4"], "no file missing.mp4"),
         (["check", "."], "no video below ."),

@@ -389,34 +389,41 @@ def _remove(path: Path) -> None:
 
 
 def _shard(settings: Settings, job: Job, result: Result) -> None:
-    place = joined(settings.target, job.name)
-    try:
-        found = read_bytes(place)
-        items = list(shards.items_of(found))
-        result.fresh = [item.about for item in items] != [source.about for source in job.sources]
-    except (FileNotFoundError, ValueError):
-        pass
-    if result.fresh:
-        contents: list[tuple[Source, bytes, int]] = []
-        for source in job.sources:
-            try:
-                if size_of(source.path) > shards.LARGEST:
-                    raise VideoError(source.path, "is too large for a shard, of 4 GiB at most")
-                contents.append((source, read_bytes(source.path), _count(source.path)))
-            except UserError as error:
-                result.unreadable[source.path] = str(error)
-            except OSError as error:
-                result.unreadable[source.path] = f"{source.path}: {error.strerror or error}"
-        if not contents:
-            return
-        found = _write_shard(settings.target, job.name, contents)
-        items = list(shards.items_of(found))
+    """One shard of those of its videos that can be read."""
+    content, items = b"", list[shards.Item]()
+    with suppress(FileNotFoundError, ValueError):  # ValueError: it was cut off
+        content = read_bytes(joined(settings.target, job.name))
+        items = list(shards.items_of(content))
+    there = {item.about["path"]: item.about for item in items}
+    missing = [source for source in job.sources if there.get(source.about["path"]) != source.about]
+    more = _readable(missing, result)
+    result.fresh = bool(more)
+    if more:
+        if len(missing) < len(job.sources):
+            more = _readable(job.sources, result)
+        content = _write_shard(settings.target, job.name, more)
+        items = list(shards.items_of(content))
     paths = {source.about["path"]: source.path for source in job.sources}
     for item in items:
         path = stretch(job.name, item.start, item.end)
         result.prepared.append(Prepared(paths[item.about["path"]], path, 0.0))
         result.before += item.end - item.start
-    result.after = len(found)
+    result.after = len(content) if items else 0
+
+
+def _readable(sources: Sequence[Source], result: Result) -> list[tuple[Source, bytes, int]]:
+    """The videos with their bytes and the number of their frames; of the others, the result notes why not."""
+    readable = []
+    for source in sources:
+        try:
+            if size_of(source.path) > shards.LARGEST:
+                raise VideoError(source.path, "is too large for a shard, of 4 GiB at most")
+            readable.append((source, read_bytes(source.path), _count(source.path)))
+        except UserError as error:
+            result.unreadable[source.path] = str(error)
+        except OSError as error:
+            result.unreadable[source.path] = f"{source.path}: {error.strerror or error}"
+    return readable
 
 
 def _write_shard(target: str, name: str, contents: Sequence[tuple[Source, bytes, int]]) -> bytes:

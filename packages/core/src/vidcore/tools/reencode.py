@@ -87,7 +87,8 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
         ((256, 456), (120, 160))
     """
     scale = min(1.0, short_side / min(height, width))
-    return max(2, round(height * scale / 2) * 2), max(2, round(width * scale / 2) * 2)
+    small = (min(round(side * scale / 2) * 2, side // 2 * 2) for side in (height, width))
+    return max(2, next(small)), max(2, next(small))
 
 
 def small_frames(video: Decoder, short_side: int) -> Iterator[av.VideoFrame]:
