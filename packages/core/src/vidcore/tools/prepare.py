@@ -202,7 +202,7 @@ def claimed(settings: Settings, jobs: Sequence[Job]) -> Iterator[None]:
         if not (target / SETTINGS).is_file() and any(file.name != ".lock" for file in target.iterdir()):
             raise UserError(f"{target} holds something else already; name a new folder")
         _describe(settings.target, described)
-        for left in target.rglob(f".*{_PART}"):
+        for left in list(target.rglob(f".*{_PART}")):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
     finally:
