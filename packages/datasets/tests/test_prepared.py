@@ -23,6 +23,7 @@ from vidcore.errors import UserError
 from vidcore.sampler import SeededSampler
 from vidcore.tools import prepare
 from vidcore.video import open_video, read_audio
+from vidcore_datasets.csv import Csv, read_csv
 from vidcore_datasets.prepared import Prepared, read_prepared
 
 SPEC = ClipSpec(frames=3, size=16, modalities=("rgb", "audio"), audio_seconds=0.2)
@@ -132,6 +133,27 @@ def test_a_whole_file_at_a_url(clips):
         open_video("memory://clips/b.mp4")
     with pytest.raises(UserError, match="nosuch://x cannot be opened"):
         open_video("nosuch://x")
+
+
+def test_a_csv_file_in_an_object_store_and_urls_in_one(clips, tmp_path):
+    store, names = fsspec.filesystem("memory"), [Path(sample.path).name for sample in clips.samples("train")]
+    for name in names:
+        store.pipe_file(f"/csv/{name}", (clips.root / name).read_bytes())
+    table = "path,label,split\n" + "".join(
+        f"{name},{name.partition('_')[0]},{'val' if index > 8 else 'train'}\n" for index, name in enumerate(names)
+    )
+    store.pipe_file("/csv/labels.csv", table.encode())
+    (tmp_path / "labels.csv").write_text(table.replace("\n", "\nmemory://csv/", 12))
+    for path in ("memory://csv/labels.csv", str(tmp_path / "labels.csv")):
+        data = Csv(path)
+        first = data.samples("train")[0]
+        assert first.path == f"memory://csv/{names[0]}"
+        assert items([first], data.task)[0]["id"] == first.id
+    store.pipe_file("/csv/bad.csv", b"path,label\nx.mp4,")
+    with pytest.raises(UserError, match=r"^memory://csv/bad\.csv: clips without a label"):
+        read_csv("memory://csv/bad.csv")
+    with pytest.raises(UserError, match=r"^memory://csv/none\.csv does not exist"):
+        read_csv("memory://csv/none.csv")
 
 
 class Ranges(BaseHTTPRequestHandler):

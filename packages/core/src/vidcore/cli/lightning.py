@@ -199,7 +199,8 @@ class VidCLI(LightningCLI):
             if score is None:  # a user's own checkpoints, which follow no metric
                 print(f"checkpoint: {best}", file=sys.stderr)
             else:
-                print(f"best checkpoint: {best} ({self.trainer.checkpoint_callback.monitor} {score:.4f})", file=sys.stderr)  # type: ignore[union-attr]
+                monitor = self.trainer.checkpoint_callback.monitor  # type: ignore[union-attr]
+                print(f"best checkpoint: {best} ({monitor} {score:.4f})", file=sys.stderr)
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
 
 

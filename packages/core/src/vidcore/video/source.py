@@ -36,7 +36,9 @@ def stretch(file: str, start: int, end: int) -> str:
 
 
 def joined(root: str | os.PathLike[str], name: str) -> str:
-    """A path below a folder or URL."""
+    """A path below a folder or URL; a name that is a URL itself stays as it is."""
+    if is_url(name):
+        return name
     return posixpath.join(os.fspath(root), name) if is_url(root) else str(Path(root) / name)
 
 
