@@ -59,7 +59,7 @@ def installed(fake_plugins, monkeypatch):
         (["flops", "--model", "alpha", "--model.w"], ["--model.width"]),
         (["predict", "clip"], []),
         (["plugin", ""], ["new"]),
-        (["data", ""], ["check"]),
+        (["data", ""], ["check", "prepare"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["hello", "--"], []),
     ],

@@ -105,6 +105,21 @@ def test_multi_label_and_detection(tmp_path):
                 assert torch.equal(torch.as_tensor(value), torch.as_tensor(other["target"][key])), key
 
 
+def test_what_was_prepared_can_be_prepared(clips, shards, tmp_path):
+    frames = written(Prepared(shards), tmp_path / "frames", "frames")  # of videos in shards
+    video = written(Prepared(frames), tmp_path / "video", "video")  # of folders of frames
+    again = Prepared(written(Prepared(video), tmp_path / "shards"))
+    assert again.task == clips.task
+    for before, after in zip(clips.samples("train"), again.samples("train"), strict=True):
+        assert (before.id, before.target) == (after.id, after.target)
+        with open_video(before.path) as one, open_video(after.path) as other:
+            assert (one.num_frames, one.size, one.fps) == (other.num_frames, other.size, pytest.approx(other.fps))
+            assert (one.frames(range(6)).float() - other.frames(range(6)).float()).abs().mean() < 10
+    written(clips, tmp_path / "other")
+    with pytest.raises(UserError, match="was prepared with other videos"):
+        written(Prepared(shards), tmp_path / "other")
+
+
 def test_from_an_object_store(clips, tmp_path):
     pytest.importorskip("litdata")
     url = written(clips, "memory://bucket/shards", shard_bytes=20_000)
