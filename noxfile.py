@@ -19,6 +19,7 @@ EXTRAS = (
     "decord2",
     "faster-coco-eval",
     "imageio-ffmpeg",
+    "litdata",
     "onnx",
     "onnxruntime",
     "onnxscript",
@@ -63,7 +64,7 @@ def litert(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Runs every test with the lowest versions that the packages declare, on the lowest Python."""
     # torchcodec is the only extra left out: it needs FFmpeg's libraries on the machine.
-    extras = {"core": "[decord,detection,export,flow,parquet,wandb]"}
+    extras = {"core": "[decord,detection,export,flow,parquet,shards,wandb]"}
     packages = (part for name in PACKAGES for part in ("-e", f"./packages/{name}{extras.get(name, '')}"))
     session.install("--resolution", "lowest-direct", *packages, "pytest>=8")
     session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)

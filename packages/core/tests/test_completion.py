@@ -59,7 +59,7 @@ def installed(fake_plugins, monkeypatch):
         (["flops", "--model", "alpha", "--model.w"], ["--model.width"]),
         (["predict", "clip"], []),
         (["plugin", ""], ["new"]),
-        (["data", ""], ["check", "stats"]),
+        (["data", ""], ["check", "prepare", "stats"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["hello", "--"], []),
     ],

@@ -317,8 +317,8 @@ def test_ctrl_c_keeps_the_rows(healthy, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "vid data has the commands check and stats"),
-        (["mend", "x"], "vid data has the commands check and stats"),
+        ([], "vid data has the commands check, prepare and stats"),
+        (["mend", "x"], "vid data has the commands check, prepare and stats"),
         (["check"], "needs PATHs, or --data NAME"),
         (["check", "missing.mp4"], "no file missing.mp4"),
         (["check", "."], "no video below ."),

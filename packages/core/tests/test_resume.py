@@ -94,6 +94,8 @@ def fit(clips, folder, epochs=4, ckpt_path=None):
             ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=True),
             # Between two epochs.
             ModelCheckpoint(folder, "val-{epoch}", monitor="val/top1", save_top_k=-1),
+            # In the middle of one.
+            ModelCheckpoint(folder, "mid-{step}", every_n_train_steps=1, save_top_k=-1),
         ],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -107,7 +109,7 @@ def fit(clips, folder, epochs=4, ckpt_path=None):
 
 def test_every_checkpoint_of_a_training_goes_on_to_the_same_weights(clips, tmp_path):
     whole = fit(clips, tmp_path / "whole")
-    for name in ("epoch=0", "val-epoch=1", "epoch=2"):
+    for name in ("epoch=0", "val-epoch=1", "epoch=2", "mid-step=4", "mid-step=11"):
         assert same(whole, fit(clips, tmp_path / name, ckpt_path=tmp_path / "whole" / f"{name}.ckpt")) == [], name
 
 

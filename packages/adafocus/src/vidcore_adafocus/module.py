@@ -430,7 +430,7 @@ class AdaFocusModule(VideoModule):
         return {"policy": loss}
 
     def rewards(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
-        """What each step's position (B, T, 2 or 3) is worth (B, T), by :attr:`reinforce`; with temporal shift T is 1."""
+        """What each step's position (B, T, 2 or 3) is worth, (B, T) or with temporal shift (B, 1)."""
         looks, gain = self.net.looks(positions), self._gains(batch, maps, positions)
         return gain if looks is None else gain - self.reinforce.look_cost * looks
 

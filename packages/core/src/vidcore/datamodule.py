@@ -156,6 +156,8 @@ class VideoDataModule(LightningDataModule):
         sampler = SeededSampler(dataset, train=train, seed=seed, drop_last=drop_last, **processes)
         # Where training goes on from a checkpoint, workers get their first samples before Lightning tells the epoch.
         sampler.set_epoch(max(getattr(trainer, "current_epoch", 0), getattr(model, "first_epoch", 0)))
+        if train:
+            sampler.resume(getattr(model, "first_epoch", 0), getattr(model, "first_batch", 0) * self.batch_size)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

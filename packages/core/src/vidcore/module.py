@@ -86,6 +86,8 @@ class VideoModule(LightningModule):
         """The epoch that training goes on with."""
         self.flow_source: Mapping[str, Any] = {}
         """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
+        self.first_batch = 0
+        """The batch of that epoch that training goes on with."""
         self._stage = 0
         self._unreadable = 0
         self._costs: dict[str, int] | None = None
@@ -188,7 +190,7 @@ class VideoModule(LightningModule):
         """Loads :attr:`weights` at the start of a training."""
         if stage != "fit":
             return
-        self.seed, self.first_epoch = run_seed(), 0
+        self.seed, self.first_epoch, self.first_batch = run_seed(), 0, 0
         self._freeze()
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
@@ -299,7 +301,10 @@ class VideoModule(LightningModule):
         self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
         self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
         if "loops" in checkpoint:
-            self.first_epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            loop = checkpoint["loops"]["fit_loop"]
+            batches = loop["epoch_loop.batch_progress"]
+            self.first_epoch = loop["epoch_progress"]["current"]["processed"]
+            self.first_batch = 0 if batches["is_last_batch"] else batches["current"]["ready"]
         self._freeze()
 
     def train(self, mode: bool = True) -> VideoModule:

@@ -32,8 +32,8 @@ KNOWN = {
     "vidcore.data": dict.fromkeys(
         ("activitynet", "charades", "coco_vid", "csv", "diving48", "fcvid", "folder", "hmdb51", "imagenet_vid",
          "jester", "kinetics400", "kinetics600", "kinetics700", "kinetics_sounds", "mini_kinetics",
-         "mini_sports1m", "moments", "moments_multi", "moving_digits", "ssv1", "ssv2", "ucf101", "unlabelled",
-         "video_list"),
+         "mini_sports1m", "moments", "moments_multi", "moving_digits", "prepared", "ssv1", "ssv2", "ucf101",
+         "unlabelled", "video_list"),
         "vidcore-datasets",
     ),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sized
 from typing import Any
 
@@ -35,10 +36,15 @@ class SeededSampler(DistributedSampler[Any]):
     def __init__(
         self, dataset: Sized, *, train: bool, seed: int, num_replicas: int = 1, rank: int = 0, drop_last: bool = False
     ) -> None:
+        self.resumed, self.skipped = 0, 0
         super().__init__(dataset, num_replicas, rank, train, seed, train and drop_last)  # type: ignore[arg-type]
+
+    def resume(self, epoch: int, skipped: int) -> None:
+        """In this epoch, this process's first samples are not read again; the length stays that of a whole epoch."""
+        self.resumed, self.skipped = epoch, skipped
 
     def __iter__(self) -> Iterator[Draw | None]:
         total = len(self.dataset)  # type: ignore[arg-type]
         indices = super().__iter__() if self.shuffle else range(self.rank, self.total_size, self.num_replicas)
-        for index in indices:
+        for index in itertools.islice(indices, self.skipped if self.epoch == self.resumed else 0, None):
             yield (index, mixed(self.seed, self.epoch, index)) if index < total else None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.index import SampleIndex
 from vidcore.task import Task
+from vidcore.video.source import is_url, joined, read_bytes
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
 from vidcore_datasets.find_videos import existing
@@ -40,8 +42,8 @@ def read_csv(
     ``NAME.splits.csv``. No video is looked at, see :func:`require_files`.
 
     Args:
-        path: The CSV file.
-        root: Folder that the paths in it are relative to; the CSV file's own if not given.
+        path: The CSV file, also at a URL that fsspec reads.
+        root: Folder or URL that the paths in it are relative to; the CSV file's own if not given.
         split_column: Column that names the split; only ``split``, the default, may be absent.
         label_column: Column that names the classes.
         multi_label: Whether a clip may have several classes or none. It also may if any label has a ``;``, but then
@@ -56,8 +58,10 @@ def read_csv(
         UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
             twice, only one class. The text names the file, the line and the column.
     """
+    if is_url(path):
+        return _read_remote(str(path), root, split_column, label_column, multi_label, seed)
     path = depends_on(Path(path))
-    root = path.parent if root is None else Path(root)
+    root = str(path.parent if root is None else root)
     rows = _rows(path, {"path", label_column} | ({split_column} - {"split"}))
     names = [[name for part in row.get(label_column).split(";") if (name := part.strip())] for row in rows]
     several = multi_label or any(";" in row.get(label_column) for row in rows)
@@ -75,7 +79,7 @@ def read_csv(
 
     given: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
     line_of: dict[str, int] = {}
-    folder = beginning(root)
+    folder = root if is_url(root) else beginning(Path(root))
     for row, labels in zip(rows, names, strict=True):
         if not row.get("path"):
             raise row.error("path", "is empty")
@@ -91,13 +95,27 @@ def read_csv(
         if split is None:
             raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
-        file = os.path.join(folder, row.get("path"))  # noqa: PTH118 - of an absolute path all of it
-        given[split].append(Sample(file, target, id=name, start=start, end=end))
+        given[split].append(Sample(joined(folder, row.get("path")), target, id=name, start=start, end=end))
 
-    samples = complete_splits(given, root, path.with_name(f"{path.stem}.splits.csv"), seed)
+    samples = complete_splits(given, Path(root), path.with_name(f"{path.stem}.splits.csv"), seed)
     annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)
     warn_of_unseen(annotations, path)
     return annotations
+
+
+def _read_remote(url: str, root: str | Path | None, *options: Any) -> Annotations:
+    """Reads a copy of the file. Splits that are drawn are not kept: the same file gives the same ones."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / posixpath.basename(url)
+        try:
+            copy.write_bytes(read_bytes(url))
+            return read_csv(copy, posixpath.dirname(url) if root is None else root, *options)
+        except FileNotFoundError:
+            raise UserError(f"{url} does not exist: expected a CSV file") from None
+        except OSError as error:
+            raise UserError(f"{url} cannot be read: {error.strerror or error}") from error
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), url)) from None
 
 
 def require_files(paths: Sequence[str], where: str | Path) -> None:
@@ -209,5 +227,5 @@ class Csv(Annotated):
     def samples(self, split: str) -> SampleIndex:
         """The clips of a split; their files exist."""
         samples = super().samples(split)
-        require_files(samples.paths, self.path)
+        require_files([path for path in samples.paths if not is_url(path)], self.path)
         return samples

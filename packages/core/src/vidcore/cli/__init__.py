@@ -24,7 +24,7 @@ COMMANDS = {
     "flops": ("vidcore.cli.flops", "count parameters and MACs of a model"),
     "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),
     "weights": ("vidcore.cli.weights", "list a model's published weights; convert SOURCE TARGET: others' into ours"),
-    "data": ("vidcore.cli.data", "check PATHS: report broken files; stats PATHS: durations, sizes, class balance"),
+    "data": ("vidcore.cli.data", "check, stats PATHS: broken files, durations, balance; prepare: re-encode, shards"),
     "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
     "plugins": ("vidcore.cli.plugin_states", "show version, origin and state of every plugin"),
     "plugin": ("vidcore.cli.new_plugin", "new NAME: write a plugin that works, with its tests"),
@@ -42,6 +42,7 @@ NOISE = (
     r"The dirpath has changed from",
     r".*does not have many workers",
     r"It is recommended to use `self.log\(.*sync_dist=True",  # torchmetrics and we have gathered the values already
+    r"You're resuming from a checkpoint that ended before the epoch",  # our sampler goes on with the next batch
     r"You're using the WeightAveraging callback, but loading a checkpoint outside",
 )
 """Beginnings of warnings of Lightning's that are not about anything the user did."""

@@ -56,7 +56,7 @@ complete -c vid -f -a '(__vid)'
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 _FIRST_ARGUMENTS = {
     "completion": list(SCRIPTS),
-    "data": ["check", "stats"],
+    "data": ["check", "prepare", "stats"],
     "plugin": ["new"],
     "weights": ["list", "convert"],
 }

@@ -23,6 +23,10 @@ def main(command: str, argv: list[str]) -> int:
         from vidcore.cli.data_stats import main as stats
 
         return stats(f"{command} stats", argv[1:])
+    if argv[:1] == ["prepare"]:
+        from vidcore.cli.prepare import main as prepare
+
+        return prepare(f"{command} prepare", argv[1:])
     parser = DataParser(
         f"{command} check",
         "Decode every frame and all sound of video files; report as CSV, a row as soon as a file is done.",
@@ -33,9 +37,9 @@ def main(command: str, argv: list[str]) -> int:
         "--timeout", type=float, default=60, metavar="S", help="seconds a file may take, besides one a megabyte (60)"
     )
     if not argv or argv[0] not in ("check", "-h", "--help"):
-        raise UsageError(f"vid {command} has the commands check and stats: vid {command} check PATH…")
+        raise UsageError(f"vid {command} has the commands check, prepare and stats: vid {command} check PATH…")
     arguments = parser.parse(argv[1:] if argv[0] == "check" else argv)
-    workers = _processors() if arguments.num_workers is None else arguments.num_workers
+    workers = processors() if arguments.num_workers is None else arguments.num_workers
     if workers < 1:
         raise UsageError(f"--num_workers must be at least 1, not {workers}")
     if not arguments.timeout > 0:
@@ -50,7 +54,8 @@ def main(command: str, argv: list[str]) -> int:
         return check(paths, file, workers, arguments.timeout)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -42,7 +42,7 @@ class DataParser(Parser):
             UsageError: Neither paths nor data, or both.
             PluginError: The data set is not installed.
         """
-        own, data = _split(names.expand_arguments(argv))
+        own, data = split_arguments(argv)
         arguments = self.parse_args(own)
         arguments.data_arguments = data
         if bool(data) == bool(arguments.paths):
@@ -65,14 +65,9 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
     if not arguments.data_arguments:
         return dict.fromkeys(expand_paths(arguments.paths, frames=True), ""), None, {}
 
-    from vidcore.cli.parser import VidParser
-    from vidcore.datamodule import VideoDataModule
     from vidcore.index import SampleIndex
 
-    parser = VidParser()
-    parser.add_argument("-c", "--config", action="config")
-    parser.add_subclass_arguments(VideoDataModule, "data", required=True)
-    data = parser.instantiate_classes(parser.parse_args(arguments.data_arguments)).data
+    data = load_data(arguments.data_arguments)
     data.prepare_data()
     samples = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}
     samples = {split: part for split, part in samples.items() if part}
@@ -85,16 +80,27 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
     return found, data, samples
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command's own arguments, and those of the data, each with its value."""
+def load_data(arguments: Sequence[str]) -> VideoDataModule:
+    """The data module that ``--data`` and ``--config`` stand for."""
+    from vidcore.cli.parser import VidParser
+    from vidcore.datamodule import VideoDataModule
+
+    parser = VidParser()
+    parser.add_argument("-c", "--config", action="config")
+    parser.add_subclass_arguments(VideoDataModule, "data", required=True)
+    return parser.instantiate_classes(parser.parse_args(arguments)).data
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's own arguments, and those of the data, each with its value; names are written out."""
     own: list[str] = []
     data: list[str] = []
-    given = iter(argv)
+    given = iter(names.expand_arguments(argv))
     for argument in given:
         key, equals, _ = argument.partition("=")
         if key in ("--data", "-c", "--config") or key.startswith("--data."):
             data.append(argument)
-            if not equals:
+            if not equals and not key.startswith("--data.help"):
                 data.extend(value for value in [next(given, None)] if value is not None)
         else:
             own.append(argument)

@@ -196,7 +196,11 @@ class VidCLI(LightningCLI):
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         if best and self.trainer.is_global_zero:
             score = self.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
-            print(f"best checkpoint: {best} ({self.trainer.checkpoint_callback.monitor} {score:.4f})", file=sys.stderr)  # type: ignore[union-attr]
+            if score is None:  # a user's own checkpoints, which follow no metric
+                print(f"checkpoint: {best}", file=sys.stderr)
+            else:
+                monitor = self.trainer.checkpoint_callback.monitor  # type: ignore[union-attr]
+                print(f"best checkpoint: {best} ({monitor} {score:.4f})", file=sys.stderr)
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
 
 

@@ -50,13 +50,13 @@ class Progress:
     def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._stack.close()
 
-    def advance(self) -> None:
-        """One more is done."""
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """One more is done, or several."""
+        self.done += count
         if not self.shown:
             return
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.advance(self._task, count)
         elif not sys.stderr.isatty() and time.monotonic() - self._said >= SECONDS:
             self._said = time.monotonic()
             print(f"vid: {self.done} of {self.total} {self.what}", file=sys.stderr, flush=True)

@@ -50,6 +50,10 @@ class Report(Callback):
         """See Lightning."""
         self.history = list(state_dict["history"])
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins the entry of an epoch that a training goes on with in its middle, where Lightning begins none."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins the epoch's entry in the history."""
         self._began, self._validated = time.perf_counter(), False

@@ -1,4 +1,4 @@
-"""A function over many files, in processes that may hang or crash without harm to the others."""
+"""A function over many files, or other jobs, in processes that may hang or crash without harm to the others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+J = TypeVar("J")
 T = TypeVar("T")
 
 
@@ -19,8 +20,8 @@ class IsolatedError(Exception):
 
 
 def run_isolated(
-    function: Callable[[str], T], paths: Iterable[str], workers: int, limit: Callable[[str], float]
-) -> Generator[tuple[str, T | IsolatedError], None, None]:
+    function: Callable[[J], T], paths: Iterable[J], workers: int, limit: Callable[[J], float]
+) -> Generator[tuple[J, T | IsolatedError], None, None]:
     """Calls ``function`` on each path in ``workers`` processes and yields each result as soon as it is there.
 
     A call that takes too long or ends its process costs its own result only: a new process does what is left. Closing
@@ -28,12 +29,12 @@ def run_isolated(
 
     Args:
         function: Importable by name; it should not raise.
-        paths: What to call it on.
+        paths: What to call it on; what is no path must be picklable.
         workers: How many processes.
         limit: Seconds that a path may take.
     """
-    waiting, idle = deque(paths), list[_Worker[T]]()
-    busy: dict[Connection, _Worker[T]] = {}
+    waiting, idle = deque(paths), list[_Worker[J, T]]()
+    busy: dict[Connection, _Worker[J, T]] = {}
     try:
         while waiting or busy:
             while waiting and len(busy) < workers:
@@ -51,18 +52,20 @@ def run_isolated(
                         idle.append(worker)
                     yield worker.path, result
     finally:
-        for worker in (*idle, *busy.values()):
+        for worker in busy.values():
             worker.end()
+        for worker in idle:
+            worker.end(grace=5)
 
 
-class _Worker(Generic[T]):
+class _Worker(Generic[J, T]):
     """A process that calls the function on one path after the other."""
 
-    path = ""
+    path: J
     seconds = 0.0
     deadline = 0.0
 
-    def __init__(self, function: Callable[[str], T]) -> None:
+    def __init__(self, function: Callable[[J], T]) -> None:
         # Spawned: a fork would share the pipes of its siblings, and never see that this process has gone.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -70,7 +73,7 @@ class _Worker(Generic[T]):
         self.process.start()
         theirs.close()
 
-    def begin(self, path: str, seconds: float) -> None:
+    def begin(self, path: J, seconds: float) -> None:
         self.path, self.seconds = path, seconds
         self.deadline = time.monotonic() + seconds
         self.connection.send(path)
@@ -88,13 +91,15 @@ class _Worker(Generic[T]):
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             return IsolatedError(f"crashed the process that read it ({name})")
 
-    def end(self) -> None:
+    def end(self, grace: float = 0) -> None:
+        """Ends the process, that of an idle worker by itself: what is killed cannot clean up."""
+        self.connection.close()
+        self.process.join(grace)
         self.process.kill()
         self.process.join()
-        self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[str], object]) -> None:
+def _serve(connection: Connection, function: Callable[[Any], object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
     with suppress(EOFError, OSError):
         while True:

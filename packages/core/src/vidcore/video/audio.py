@@ -16,6 +16,7 @@ from vidcore.clip import ClipSpec
 from vidcore.video.decoder import VideoError
 from vidcore.video.pyav import AV_ERRORS, clock_zero
 from vidcore.video.sampling import audio_middles, audio_windows
+from vidcore.video.source import opened
 
 # Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
 _PREROLL = 0.5
@@ -57,7 +58,7 @@ def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end:
     # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
     origin = max(0, math.floor(start) - 1)
     try:
-        with av.open(os.fspath(path)) as container:
+        with av.open(opened(path)) as container:
             if not container.streams.audio:
                 raise NoAudioError(path)
             wave, source_rate = _read_mono(container, origin, None if end is None else end + 1)
@@ -102,7 +103,7 @@ def read_audio_windows(
     middles = middles or functools.partial(audio_middles, spec=spec)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
         raise NoAudioError(path)
-    seconds = (end if end is not None else _duration(path)) - start
+    seconds = (end if end is not None else sound_of(path)[1]) - start
     if seconds > _WHOLE:
         wanted = middles(seconds)
         windows = audio_windows(seconds, wanted.ravel(), spec)
@@ -124,16 +125,24 @@ def silence(spec: ClipSpec) -> Tensor:
     return torch.zeros(spec.segments, round(spec.audio_rate * spec.audio_seconds))
 
 
-def _duration(path: str | os.PathLike[str]) -> float:
-    """Seconds of sound according to the container, on the clock of the frames; 0 if it does not say."""
+def sound_of(path: str | os.PathLike[str]) -> tuple[int, float]:
+    """Rate in Hz, and seconds of sound according to the container, on the clock of the frames; 0 if it does not say.
+
+    Raises:
+        NoAudioError: There is no audio stream, or a folder of pictures.
+        VideoError: The file is missing or broken.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
+        raise NoAudioError(path)
     try:
-        with av.open(os.fspath(path)) as container:
+        with av.open(opened(path)) as container:
             if not container.streams.audio:
                 raise NoAudioError(path)
             stream = container.streams.audio[0]
+            seconds = (container.duration or 0) / av.time_base
             if stream.duration is not None and stream.time_base is not None:
-                return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_zero(container)
-            return (container.duration or 0) / av.time_base
+                seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_zero(container)
+            return stream.rate, seconds
     except AV_ERRORS as error:
         raise VideoError(path, getattr(error, "strerror", None) or error) from error
 

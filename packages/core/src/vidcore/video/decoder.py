@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from vidcore.errors import UserError
 from vidcore.files import PICTURE_ENDINGS
+from vidcore.video.source import is_plain
 
 BACKENDS = ("pyav", "torchcodec", "decord")
 
@@ -88,7 +89,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
     Every backend decodes with one thread: loaders are parallel across samples already.
 
     Args:
-        path: A video file, a folder with its frames, or a still, see :class:`~vidcore.video.frames.FrameFolder`.
+        path: A video file, a folder with its frames, or a still, see :class:`~vidcore.video.frames.FrameFolder`; what
+            is no plain local file, see :mod:`vidcore.video.source`, is read by PyAV.
         backend: One of :data:`BACKENDS`; all but ``pyav`` are optional installs. Pictures need none of them.
         fps: Rate in Hz of a folder's frames, 30 if not given; files know theirs.
 
@@ -101,11 +103,11 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)
-    if backend == "pyav":
+    _import(backend)
+    if backend == "pyav" or not is_plain(path):
         from vidcore.video.pyav import PyavDecoder
 
         return PyavDecoder(path)
-    _import(backend)
     if backend == "torchcodec":
         from vidcore.video.torchcodec import TorchcodecDecoder
 

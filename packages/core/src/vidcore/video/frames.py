@@ -20,8 +20,8 @@ from vidcore.video.pyav import check_indices
 def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The pictures in a folder, in the order of the last number in their names, then of the names.
 
-    ``img_2.jpg`` comes before ``img_10.jpg``. Optical flow that lies among them, ``flow_x_1.jpg`` and ``flow_y_1.jpg``, is
-    passed over.
+    ``img_2.jpg`` comes before ``img_10.jpg``. Optical flow that lies among them, ``flow_x_1.jpg`` and
+    ``flow_y_1.jpg``, is passed over.
 
     Raises:
         VideoError: No such folder.

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -25,6 +25,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from vidcore.video.decoder import VideoError
+from vidcore.video.source import opened
 
 # Containers whose index leads a seek to a packet with the timestamps it had before.
 _SEEKABLE = {"mov", "matroska", "avi"}
@@ -83,7 +84,7 @@ class PyavDecoder:
     from then on the file has the frames before it.
 
     Args:
-        path: A video file.
+        path: A video file, at a URL too, see :mod:`vidcore.video.source`.
 
     Raises:
         VideoError: The file is missing, empty, not a video, or has no frame that can be decoded.
@@ -93,6 +94,7 @@ class PyavDecoder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
+        self._file: Any = None  # what FFmpeg reads: the path, or an object where it is no plain file's
         self._shape: tuple[int, int, int] | None = None  # height and width as stored, quarter turns
         self._graph: av.filter.Graph | None = None
         self._graph_of: tuple[object, ...] = ()
@@ -159,11 +161,25 @@ class PyavDecoder:
         wanted = check_indices(self.path, indices, self.num_frames)
         return self._read(wanted) if wanted else torch.empty(0, 3, *self.size, dtype=torch.uint8)
 
+    def stored_frames(self) -> Iterator[av.VideoFrame]:
+        """Every frame, in order, as FFmpeg decodes it: in the file's own size and colours, not turned upright.
+
+        Raises:
+            VideoError: A frame that the packets promise cannot be decoded.
+        """
+        try:
+            for number in range(self.num_frames):
+                yield self._fetch(number)
+        except _NotThereError as error:
+            raise VideoError(self.path, f"frame {number} of {self.num_frames} cannot be decoded: {error}") from error
+
     def close(self) -> None:
         """Close the file."""
         self._decoded = iter(())
         self._graph = None
         self._container.close()
+        if self._file is not self.path:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +189,11 @@ class PyavDecoder:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(self.path)
+            if self._file is None:
+                self._file = opened(self.path)
+            elif self._file is not self.path:
+                self._file.seek(0)
+            self._container = av.open(self._file)
         except AV_ERRORS as error:
             raise VideoError(self.path, _reason(error)) from error
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]

@@ -1,0 +1,139 @@
+"""What a path may name besides a local file: a file at a URL, and a stretch of the bytes of either.
+
+``s3://bucket/clips/a.mp4`` is read through fsspec, which needs the store's package (``s3fs``, ``gcsfs``, …). A path
+that ends in ``#bytes=START-END``, END exclusive, names one of several videos in a file, as shards have them: one
+request to a store reads it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vidcore.errors import UserError
+
+_STRETCH = re.compile(r"(?P<file>.+)#bytes=(?P<start>\d+)-(?P<end>\d+)")
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether fsspec reads it."""
+    return "://" in os.fspath(path)
+
+
+def is_plain(path: str | os.PathLike[str]) -> bool:
+    """Whether it names a local file or folder as a whole, which any library can open by its name."""
+    return not is_url(path) and not _STRETCH.fullmatch(os.fspath(path))
+
+
+def stretch(file: str, start: int, end: int) -> str:
+    """The path of bytes ``start`` to ``end``, exclusive, of a file."""
+    return f"{file}#bytes={start}-{end}"
+
+
+def joined(root: str | os.PathLike[str], name: str) -> str:
+    """A path below a folder or URL; a name that is a URL itself stays as it is."""
+    if is_url(name):
+        return name
+    return posixpath.join(os.fspath(root), name) if is_url(root) else os.path.join(root, name)  # noqa: PTH118 - faster
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The file system of fsspec for a URL, or for a local path, and the path in it.
+
+    Raises:
+        UserError: The protocol is unknown, or its package is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{url} cannot be opened: {error}") from error
+
+
+def size_of(path: str) -> int:
+    """Bytes that a path takes up: a file's, a stretch's, or those of a folder's files.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = _STRETCH.fullmatch(path)
+    if found:
+        return int(found["end"]) - int(found["start"])
+    if is_url(path):
+        fs, name = filesystem(path)
+        return int(_as_os_error(fs.size, name))
+    if Path(path).is_dir():
+        return sum(file.stat().st_size for file in Path(path).iterdir() if file.is_file())
+    return Path(path).stat().st_size
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All bytes that a path names.
+
+    Raises:
+        OSError: They cannot be read, or there are fewer than a stretch says, as in a file that was cut off.
+    """
+    path = os.fspath(path)
+    found = _STRETCH.fullmatch(path)
+    file = found["file"] if found else path
+    start, end = (int(found["start"]), int(found["end"])) if found else (0, None)
+    if is_url(file):
+        fs, name = filesystem(file)
+        content = _as_os_error(fs.cat_file, name, start=start, end=end)
+    else:
+        with open(file, "rb") as stream:  # noqa: PTH123 - as all paths here, a text
+            stream.seek(start)
+            content = stream.read() if end is None else stream.read(end - start)
+    if end is not None and len(content) != end - start:
+        raise OSError(f"{file} is truncated or was replaced: it gives {len(content)} of the {end - start} bytes wanted")
+    return content
+
+
+def opened(path: str | os.PathLike[str]) -> Any:
+    """What PyAV and other libraries open: the path itself where it is plain, else a file object.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    path = os.fspath(path)
+    if is_plain(path):
+        return path
+    if _STRETCH.fullmatch(path):
+        return io.BytesIO(read_bytes(path))
+    fs, name = filesystem(path)
+    return _Remote(_as_os_error(fs.open, name, "rb"))
+
+
+class _Remote:
+    """A file at a URL, whose failures are all OSErrors."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return _as_os_error(self._file.read, size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return _as_os_error(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _as_os_error(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Stores raise what their libraries like."""
+    try:
+        return call(*args, **kwargs)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
