@@ -4,8 +4,8 @@
 
 Networks are folded, as they are served. Each variant has a process of its own; they compile at once, and take turns in
 timing. What is not done after so many minutes is left out. A stream's step is a CUDA graph. The memory limit is the
-time in which the GPU, as fast as it copies, can read the input and the weights of every convolution and linear layer, and
-write the output, once, in bfloat16, with all that lies between them fused. Prints Markdown tables.
+time in which the GPU, as fast as it copies, can read the input and the weights of every convolution and linear layer,
+and write the output, once, in bfloat16, with all that lies between them fused. Prints Markdown tables.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
 
     data = load_data(arguments.data_arguments)
     data.prepare_data()
-    samples = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}
+    samples = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}  # type: ignore[arg-type]
     samples = {split: part for split, part in samples.items() if part}
     found: dict[str, str] = {}
     for split, part in samples.items():
