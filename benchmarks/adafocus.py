@@ -4,8 +4,8 @@
 
 FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
 then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random
-window as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are random,
-which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
+window as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are
+random, which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MoViNet as a network for images, one frame a clip: what methods that choose backbones by name can be put together from."""
+"""MoViNet as a network for images, one frame a clip: by name in methods that are put together from such networks."""
 
 from __future__ import annotations
 
