@@ -7,8 +7,8 @@ Each row is one `vid fit` and one `vid test` a seed: learnt windows of V1 and V2
 around it, the glance network alone, and the focus network on all full frames. As the authors begin with backbones that
 were trained on ImageNet, all of these begin with backbones that were trained on digits which fill the frame (another
 set, made and trained on first), or with EfficientNet-Lite0's ImageNet weights. A run that is in DIR already is not
-repeated. Top-1 is that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if the
-glyph's centre is in it. FOLDER holds the set's `labels.csv`.
+repeated. Top-1 is that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if
+the glyph's centre is in it. FOLDER holds the set's `labels.csv`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def pretrain(setting: Setting, runs: Path, accelerator: str) -> None:
         place = runs / f"pretrained-{backbone}"
         train(place, 0, [*options.split(), *clip.split()], test=False, accelerator=accelerator)
         WEIGHTS.mkdir(parents=True, exist_ok=True)
-        save_file(load_module(last(place)).backbone.state_dict(), WEIGHTS / f"{backbone}.safetensors")  # type: ignore[arg-type]
+        save_file(load_module(last(place)).backbone.state_dict(), WEIGHTS / f"{backbone}.safetensors")  # type: ignore[union-attr]
 
 
 def run(row: str, seed: int, name: str, setting: Setting, runs: Path, accelerator: str) -> dict[str, float]:
