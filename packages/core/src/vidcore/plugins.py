@@ -28,6 +28,7 @@ KNOWN = {
         "resnet_rs": "vidcore-resnet-rs",
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
+    "vidcore.backbones": dict.fromkeys(("movinet_a0", "movinet_a1", "movinet_a2"), "vidcore-movinet"),
     "vidcore.commands": {"exits": "vidcore-adafocus"},
     "vidcore.data": dict.fromkeys(
         ("activitynet", "charades", "coco_vid", "csv", "diving48", "fcvid", "folder", "hmdb51", "imagenet_vid",
