@@ -11,10 +11,10 @@ from vidcore.cli.parsing import Parser
 from vidcore.files import expand_paths
 
 if TYPE_CHECKING:
-    from vidcore.datamodule import VideoDataModule
+    from vidcore.datamodule import Split, VideoDataModule
     from vidcore.index import SampleIndex
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 DATA_OPTIONS = """
 instead of paths, a data set:
