@@ -274,7 +274,7 @@ def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_onc
     command = [
         *(sys.executable, "-m", "vidcore.cli", "fit", "--model", "resume_models.Fragile", "--data", "noted.Noted"),
         *("--data.root", shards, "--data.notes", str(tmp_path / "notes"), "--trainer.max_epochs", "2"),
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"),
+        *("--trainer.devices", "2", "--trainer.strategy", "ddp_fork", "--trainer.accelerator", "cpu"),
         *("--trainer.callbacks", saving, "--trainer.callbacks.every_n_train_steps", "1"),
         *("--trainer.callbacks.save_last", "true", "--trainer.callbacks.filename", "newest"),
         *("--trainer.enable_progress_bar", "false", "--trainer.logger.save_dir", str(tmp_path / "runs")),
@@ -291,7 +291,7 @@ def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_onc
         )
 
     killed = fit(KILL_AT="1.1")
-    assert killed.returncode == -9, killed.stderr
+    assert killed.returncode != 0 and "SIGKILL" in killed.stderr, killed.stderr
     done = {path.name: path.read_text().splitlines() for path in (tmp_path / "notes").iterdir()}
     # The killed step of each process was read, and is read again.
     for name, lines in done.items():

@@ -83,7 +83,7 @@ def prepare(data: VideoDataModule, arguments: argparse.Namespace, workers: int) 
         given["shard_bytes"] = round(given.pop("shard_mb") * 1e6)
     settings = tool.Settings(arguments.form, arguments.to, **given)
     data.prepare_data()
-    samples = {split: data.samples(split) for split in SPLITS}
+    samples = {str(split): data.samples(split) for split in SPLITS}
     jobs = tool.jobs_of(samples, settings)
     if not jobs:
         raise UserError(f"{type(data).__name__} has no samples")

@@ -69,8 +69,8 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
 
     data = load_data(arguments.data_arguments)
     data.prepare_data()
-    samples = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}
-    samples = {split: part for split, part in samples.items() if part}
+    indices = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}
+    samples = {str(split): index for split, index in indices.items() if index}
     found: dict[str, str] = {}
     for split, part in samples.items():
         for path in part.paths:
