@@ -3,9 +3,9 @@
     python benchmarks/adafocus.py [--device cuda] [--official FOLDER] [--batches 1 16]
 
 FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
-then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random window
-as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are random,
-which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
+then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random
+window as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are
+random, which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 from unittest import mock
 
 import torch
@@ -61,8 +63,12 @@ def ratio(over: list[float], under: list[float]) -> str:
     return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 
 
+def _untrained(build: Callable[..., nn.Module], pretrained: bool) -> nn.Module:
+    return build(pretrained=False)
+
+
 @contextlib.contextmanager
-def official(folder: str, patch: int, batch: int, device: str) -> Iterator[nn.Module]:
+def official(folder: str, patch: int, batch: int, device: str) -> Iterator[Any]:
     """The official V1; on the CPU what it sends to a GPU stays where it is."""
     sys.path.insert(0, folder)
     stays = mock.patch.object(Tensor, "cuda", lambda self, *_: self) if device == "cpu" else contextlib.nullcontext()
@@ -70,7 +76,7 @@ def official(folder: str, patch: int, batch: int, device: str) -> Iterator[nn.Mo
         from models import gfv_net  # type: ignore[import-not-found]
 
         plain = {name: getattr(gfv_net, name) for name in ("resnet50", "mobilenet_v2")}
-        nets = {name: lambda pretrained, build=build: build(pretrained=False) for name, build in plain.items()}
+        nets: dict[str, Any] = {name: partial(_untrained, build) for name, build in plain.items()}
         options = Namespace(
             num_segments=FRAMES, num_classes=CLASSES, reward="random", dataset="actnet", input_size=SIZE,
             batch_size=batch, patch_size=patch, with_glancer=True, feature_map_channels=1280, glance_size=SIZE,
@@ -81,13 +87,13 @@ def official(folder: str, patch: int, batch: int, device: str) -> Iterator[nn.Mo
             yield gfv_net.GFV(options).to(device)
 
 
-def steps_of(net: nn.Module, video: Tensor) -> None:
+def steps_of(net: Any, video: Tensor) -> None:
     """The official evaluation in stage 2."""
     images = video.transpose(1, 2)
-    maps, features = net.glance(images.flatten(1, 2))  # type: ignore[operator]
+    maps, features = net.glance(images.flatten(1, 2))
     for step in range(FRAMES):
-        net.one_step_act(images[:, step], maps[:, step], features[:, step], restart_batch=step == 0, training=False)  # type: ignore[operator]
-    net.focuser.memory.clear_memory()  # type: ignore[union-attr,operator]
+        net.one_step_act(images[:, step], maps[:, step], features[:, step], restart_batch=step == 0, training=False)
+    net.focuser.memory.clear_memory()
 
 
 def against(arguments: argparse.Namespace) -> None:
@@ -100,17 +106,16 @@ def against(arguments: argparse.Namespace) -> None:
                 net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE), arguments.device)
                 video = clips(batch, arguments.device)
                 ways: dict[str, Callable[[], object]] = {
-                    "ours": lambda net=net, video=video: net(video),
-                    "full": lambda net=net, video=video: net.focus(video.transpose(1, 2).flatten(0, 1)),
+                    "ours": partial(net, video),
+                    "full": partial(net.focus, video.transpose(1, 2).flatten(0, 1)),
                 }
                 if arguments.official and variant == "v1":
                     theirs = stack.enter_context(official(arguments.official, patch, batch, arguments.device))
                     theirs = prepared(theirs, arguments.device)
                     images = video.transpose(1, 2).flatten(1, 2)
-                    ways["loop"] = lambda net=theirs, images=images: net(
-                        input=images, scan=images, training=False, backbone_pred=False, one_step=True, gpu=0
-                    )
-                    ways["evaluation"] = lambda net=theirs, video=video: steps_of(net, video)
+                    flags = {"training": False, "backbone_pred": False, "one_step": True, "gpu": 0}
+                    ways["loop"] = partial(theirs, input=images, scan=images, **flags)
+                    ways["evaluation"] = partial(steps_of, theirs, video)
                 times = by_turns(ways, arguments.device, arguments.turns)
             full = FRAMES * count_macs(net.focus, (video[:1, :, 0],)).total
             ours, dense = (1000 * statistics.median(times[name]) / batch for name in ("ours", "full"))
@@ -138,11 +143,12 @@ def exits(arguments: argparse.Namespace) -> None:
             net = prepared(AdaFocusNet("v2", CLASSES, FRAMES, 128, size=SIZE, order=order), arguments.device)
             scores = confidence(net(video).step_logits, "max_softmax").float().cpu()
             costs = net.macs_per_video() / FRAMES * torch.arange(1, FRAMES + 1, dtype=torch.float64)
-            ways, shares = {"whole": lambda net=net, video=video: whole(net, video)}, {}
+            ways: dict[str, Callable[[], object]] = {"whole": partial(whole, net, video)}
+            shares = {}
             for share in SHARES if batch > 1 else SHARES[-1:]:
                 thresholds = thresholds_for(scores, costs, share * float(costs[-1]))
                 shares[share] = mean_cost(scores, thresholds, costs) / float(costs[-1])
-                ways[str(share)] = lambda net=net, video=video, thresholds=thresholds: early(net, video, thresholds)
+                ways[str(share)] = partial(early, net, video, thresholds)
             times = by_turns(ways, arguments.device, arguments.turns)
             for share, macs in shares.items():
                 frames = ratio(times[str(share)], times[str(SHARES[-1])])
@@ -163,7 +169,7 @@ def early(net: AdaFocusNet, video: Tensor, thresholds: Tensor) -> None:
     net(video)
 
 
-def prepared(net: nn.Module, device: str) -> nn.Module:
+def prepared(net: Any, device: str) -> Any:
     """In eval mode, as its device likes it best."""
     net.eval()  # of the official code, returns nothing
     net.to(device, memory_format=torch.channels_last)

@@ -4,8 +4,8 @@
 
 Networks are folded, as they are served. Each variant has a process of its own; they compile at once, and take turns in
 timing. What is not done after so many minutes is left out. A stream's step is a CUDA graph. The memory limit is the
-time in which the GPU, as fast as it copies, can read the input and the weights of every convolution and linear layer, and
-write the output, once, in bfloat16, with all that lies between them fused. Prints Markdown tables.
+time in which the GPU, as fast as it copies, can read the input and the weights of every convolution and linear layer,
+and write the output, once, in bfloat16, with all that lies between them fused. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def base(variant: str, way: str) -> tuple[Callable[[], object], int]:
     spec = VARIANTS[variant]
     layout = torch.channels_last_3d if way in WAYS[2:] else torch.contiguous_format
     dtype = torch.float32 if way == "float32" else torch.bfloat16
-    net = MoViNet(variant).eval().folded().to("cuda", dtype, memory_format=layout)
+    net = MoViNet(variant).eval().folded().to("cuda", dtype).to(memory_format=layout)  # type: ignore[call-overload]
     clips = torch.rand(CLIPS[variant], 3, spec.frames, spec.size, spec.size, device="cuda")
     clips = clips.to(dtype=dtype, memory_format=layout)
     size = moved(net, lambda: net(clips)) if way == "bfloat16" else 0

@@ -50,7 +50,7 @@ def test_core_stays_small_enough_to_read():
     assert max(lines.values()) <= 300, lines
     apart = ("cli", "report", "testing", "tools")
     contracts = sum(count for name, count in lines.items() if not name.startswith(apart))
-    assert 1500 < contracts <= 3300, lines
+    assert 1500 < contracts <= 3700, lines
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("packages/*/src/*/recipes/**/*.yaml")), ids=lambda path: path.name)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from platformdirs import user_cache_path
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vidcore.batch import Batch, Output
@@ -34,9 +37,17 @@ class FrameAverage(VideoModule):
         wanted = ClipSpec(segments=8, frames=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
         super().__init__(task, wanted, **kwargs)
         self.size = size
-        self.backbone = build_backbone(backbone, pretrained)
+        self.pretrained = pretrained
+        self.backbone_name = backbone
+        self.backbone = build_backbone(backbone)
         self.dropout = nn.Dropout(0.2)
         self.classifier = nn.Linear(self.backbone.num_features, self.task.num_classes)
+
+    def on_fit_start(self) -> None:
+        """Loads the backbone's weights at the start of training."""
+        if self.pretrained:
+            self.backbone.load_state_dict(build_backbone(self.backbone_name, True).state_dict())
+        super().on_fit_start()
 
     def forward(self, batch: Batch) -> Output:
         """Predicts for clips (B, 3, T, H, W)."""
@@ -48,22 +59,29 @@ class FrameAverage(VideoModule):
         return Output(self.classifier(self.dropout(features)).mean(1))
 
 
+WEIGHTS = user_cache_path("vidcore") / "benchmarks"
+"""Where `adafocus_windows.py` leaves the weights of the networks below, trained on digits that fill the frame."""
+
+
 def small_cnn(pretrained: bool = False) -> Backbone:
-    """Four convolutions, stride 8: for what is learnt from scratch on a CPU."""
-    return _cnn(24, 48, 96, 96)
+    """Four convolutions, stride 8: for what is learnt on a CPU."""
+    return _cnn("small_cnn", (24, 48, 96, 96), pretrained)
 
 
 def tiny_cnn(pretrained: bool = False) -> Backbone:
     """The same at about a quarter of the cost."""
-    return _cnn(12, 24, 48, 48)
+    return _cnn("tiny_cnn", (12, 24, 48, 48), pretrained)
 
 
-def _cnn(*widths: int) -> Backbone:
+def _cnn(name: str, widths: Sequence[int], pretrained: bool) -> Backbone:
     layers: dict[str, nn.Module] = {}
     for number, (before, width) in enumerate(itertools.pairwise((3, *widths))):
         conv = nn.Conv2d(before, width, 3, stride=2 if number < 3 else 1, padding=1, bias=False)
         layers[f"layer{number}"] = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
-    return Backbone(layers, widths[-1])
+    net = Backbone(layers, widths[-1])
+    if pretrained:
+        net.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
+    return net
 
 
 def efficientnet_lite0(pretrained: bool = False) -> Backbone:

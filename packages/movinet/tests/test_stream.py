@@ -183,6 +183,24 @@ def test_positional_encoding_by_hand() -> None:
 
 
 @torch.no_grad()
+def test_in_bfloat16_states_keep_their_means_in_float32() -> None:
+    exact = randomised("a3")
+    net = randomised("a3").to(torch.bfloat16)
+    state = net.init_state(2, (40, 51))
+    assert {state["seen"].dtype, state["b1_l0.mean"].dtype} == {torch.float32} and state[
+        "b1_l0.ago1"
+    ].dtype == torch.bfloat16
+    with torch.no_grad():
+        for frame in clip().split(1, 2):
+            logits, after = net.step(frame.bfloat16(), state)
+            assert {name: value.dtype for name, value in after.items()} == {
+                name: value.dtype for name, value in state.items()
+            }
+            state = after
+        whole = exact(clip())
+    torch.testing.assert_close(logits.float(), whole, rtol=0, atol=0.05 * float(whole.abs().max()))
+
+
 def test_ten_thousand_frames_do_not_wear_out_the_mean() -> None:
     mean, total = torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)

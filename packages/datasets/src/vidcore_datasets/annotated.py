@@ -6,7 +6,7 @@ import inspect
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from vidcore.datamodule import VideoDataModule
 from vidcore.index import SampleIndex
@@ -22,7 +22,7 @@ class Annotated(VideoDataModule):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
-    cached: ClassVar[bool] = False
+    cached: bool = False
     """Whether what :meth:`read` gives is kept in the user's cache: it says all that it depends on, see
     :func:`~vidcore_datasets.inputs.depends_on`."""
 

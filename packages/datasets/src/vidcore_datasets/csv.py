@@ -200,8 +200,6 @@ class Csv(Annotated):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
-    cached = True
-
     def __init__(
         self,
         path: str,
@@ -213,6 +211,7 @@ class Csv(Annotated):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.cached = not is_url(path)  # which tells nothing of when it changed
         self.path = path
         self.root = root
         self.split_column = split_column
