@@ -332,6 +332,16 @@ def test_usage_errors(capsys, argv, says):
     assert says in capsys.readouterr().err
 
 
+def test_help_tells_the_commands(capsys):
+    assert main(["data", "--help"]) == 0
+    said = capsys.readouterr().out
+    for name in ("check", "prepare", "stats"):
+        assert f"\n  {name} " in said
+    for name in ("check", "prepare", "stats"):
+        assert main(["data", name, "--help"]) == 0
+        assert f"usage: vid data {name} " in capsys.readouterr().out
+
+
 def test_checking_needs_no_torch(healthy):
     program = (
         "import sys\nfrom vidcore.cli import main\n"

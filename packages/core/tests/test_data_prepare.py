@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from vidcore import Sample, Task
 from vidcore.cli import main
 from vidcore.errors import UserError
 from vidcore.tools import prepare, shards
-from vidcore.tools.isolated import IsolatedError
+from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.prepare import Settings
 from vidcore.tools.reencode import reencode, small_size
 from vidcore.video import VideoError, open_video, read_audio, write_video
@@ -48,7 +48,7 @@ def in_process(monkeypatch):
         for job in jobs:
             yield job, function(job)
 
-    monkeypatch.setattr(prepare, "run_isolated", run)
+    monkeypatch.setattr("vidcore.tools.prepare.run.run_isolated", run)
     monkeypatch.syspath_prepend(str(TESTS))
 
 
@@ -170,7 +170,7 @@ def test_parts_of_one_video_share_it_and_keep_their_times(tmp_path, in_process):
     settings = Settings("shards", str(tmp_path / "out"))
     task, jobs = Task("multi_label", ("x", "y")), prepare.jobs_of(samples, settings)
     with prepare.claimed(settings, jobs):
-        assert prepare.write_samples(samples, task, settings, prepare.run(jobs, settings, 1, 60)) == 0
+        assert prepare.write_samples(samples, task, settings, prepare.run_jobs(jobs, settings, 1, 60)) == 0
     _, (first, second) = rows(tmp_path / "out")
     assert first["path"] == second["path"]
     assert (first["target"], first["end"], second["target"], second["start"]) == ([0], 1.0, [0, 1], 1.0)
@@ -179,14 +179,16 @@ def test_parts_of_one_video_share_it_and_keep_their_times(tmp_path, in_process):
 def test_boxes_shrink_with_their_frames(tmp_path, in_process):
     data = BrightSquare(str(tmp_path / "clips"))
     data.prepare_data()
-    samples, settings = {"train": data.samples("train")}, Settings("video", str(tmp_path / "out"), short_side=16)
+    followed = [replace(sample, target={**sample.target, "tracks": [7] * 6}) for sample in data.samples("train")]
+    samples, settings = {"train": followed}, Settings("video", str(tmp_path / "out"), short_side=16)
     jobs = prepare.jobs_of(samples, settings)
     with prepare.claimed(settings, jobs):
-        prepare.write_samples(samples, data.task, settings, prepare.run(jobs, settings, 1, 60))
+        prepare.write_samples(samples, data.task, settings, prepare.run_jobs(jobs, settings, 1, 60))
     _, listed = rows(tmp_path / "out")
     assert len(listed) == 4
     assert listed[1]["target"]["boxes"] == (data.boxes(1) / 2).tolist()
     assert listed[1]["target"]["frames"] == list(range(6))
+    assert listed[1]["target"]["tracks"] == [7] * 6
 
 
 def test_names_keep_what_tells_videos_apart(tmp_path):
@@ -198,12 +200,12 @@ def test_names_keep_what_tells_videos_apart(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["video", "shards"])
-def test_killed_and_run_again_it_ends_as_if_nothing_had_happened(tmp_path, in_process, form):
+def test_killed_and_run_again_it_ends_as_if_nothing_had_happened(tmp_path, in_process, monkeypatch, form):
     (tmp_path / "clips").mkdir()
-    for index in range(6):
-        write(tmp_path / "clips" / f"{index}.mp4", COLOURS["red"], index, frames=200)
+    for index in range(4):
+        write(tmp_path / "clips" / f"{index}.mp4", COLOURS["red"], index, frames=50)
     (tmp_path / "labels.csv").write_text(
-        "path,label,split\n" + "".join(f"{i}.mp4,{'ab'[i % 2]},{'val' if i > 3 else 'train'}\n" for i in range(6))
+        "path,label,split\n" + "".join(f"{i}.mp4,{'ab'[i % 2]},{'val' if i > 2 else 'train'}\n" for i in range(4))
     )
     given = ["data", "prepare", "--data", "csv", "--data.path", str(tmp_path / "labels.csv"), "--as", form]
     given += ["--data.root", str(tmp_path / "clips"), "--num_workers", "1"]
@@ -211,12 +213,18 @@ def test_killed_and_run_again_it_ends_as_if_nothing_had_happened(tmp_path, in_pr
     assert main([*given, "--to", str(tmp_path / "whole")]) == 0
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "vidcore.cli", *given, "--to", str(killed)])
     done = "chunk-*.bin" if form == "shards" else "*.mp4"
-    while process.poll() is None and not list(killed.glob(done)):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with monkeypatch.context() as patched:
+        if form == "video":  # with a worker, which goes on with its video when the process that it works for is gone
+            patched.setattr("vidcore.tools.prepare.run.run_isolated", run_isolated)
+        # Forked, with all that is imported: to start Python takes longer than everything else.
+        process = multiprocessing.get_context("fork").Process(target=main, args=([*given, "--to", str(killed)],))
+        process.start()
+        while process.is_alive() and not list(killed.glob(done)):
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (killed / "samples.jsonl").exists()
     assert main([*given, "--to", str(killed)]) == 0
     ours, theirs = tree(killed), tree(tmp_path / "whole")
@@ -240,10 +248,10 @@ def full(*args, **kwargs):
 @pytest.mark.parametrize(
     ("form", "writer"),
     [
-        ("video", "vidcore.tools.prepare.reencode"),
+        ("video", "vidcore.tools.prepare.video.reencode"),
         ("frames", "PIL.Image.Image.save"),
         ("shards", "litdata.streaming.writer.BinaryWriter.write_chunk_to_file"),
-        ("video", "vidcore.tools.prepare._sync"),
+        ("video", "vidcore.tools.prepare.video.sync"),
         ("shards", "vidcore.tools.prepare.write_samples"),
     ],
 )
@@ -272,12 +280,12 @@ def test_what_hangs_its_process_costs_only_itself_in_a_shard(clips, tmp_path, mo
             hangs = any(source.path == bad.path for source in job.sources)
             yield job, IsolatedError("took longer than 120 s") if hangs else function(job)
 
-    monkeypatch.setattr(prepare, "run_isolated", run)
+    monkeypatch.setattr("vidcore.tools.prepare.run.run_isolated", run)
     settings = Settings("shards", str(tmp_path / "out"))
     jobs = prepare.jobs_of({"train": [bad, *good]}, settings)
     for fresh in (True, False):
         with prepare.claimed(settings, jobs):
-            (result,) = prepare.run(jobs, settings, 1, 120)
+            (result,) = prepare.run_jobs(jobs, settings, 1, 120)
         assert result.unreadable == {bad.path: "took longer than 120 s"}
         assert [each.source for each in result.prepared] == [sample.path for sample in good]
         assert result.fresh == fresh
@@ -291,7 +299,7 @@ def test_a_mended_video_joins_its_shard(clips, tmp_path, in_process):
     jobs = prepare.jobs_of({"train": [whole, Sample(str(mended), 1)]}, settings)
     for count in (1, 2):
         with prepare.claimed(settings, jobs):
-            (result,) = prepare.run(jobs, settings, 1, 120)
+            (result,) = prepare.run_jobs(jobs, settings, 1, 120)
         assert len(result.prepared) == count
         mended.write_bytes(Path(whole.path).read_bytes())
 

@@ -267,42 +267,51 @@ class Noted(Prepared):
 """
 
 
+KILLED_AND_RESUMED = """
+import multiprocessing, os, sys
+import vidcore.cli.lightning  # once for all processes, which are forked
+from vidcore.cli import main
+
+def fit(*more, **environment):
+    os.environ.update(environment)
+    sys.exit(main([*sys.argv[1:], *more]))
+
+killed = multiprocessing.get_context("fork").Process(target=fit, kwargs={"KILL_AT": "1.1"})
+killed.start()
+killed.join()
+assert killed.exitcode == 1
+fit("--ckpt_path", "last")
+"""
+
+
 def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_once(shards, tmp_path):
     (tmp_path / "noted.py").write_text(NOTED)
     (tmp_path / "notes").mkdir()
     saving = "lightning.pytorch.callbacks.ModelCheckpoint"
-    command = [
-        *(sys.executable, "-m", "vidcore.cli", "fit", "--model", "resume_models.Fragile", "--data", "noted.Noted"),
-        *("--data.root", shards, "--data.notes", str(tmp_path / "notes"), "--trainer.max_epochs", "2"),
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"),
-        *("--trainer.callbacks", saving, "--trainer.callbacks.every_n_train_steps", "1"),
-        *("--trainer.callbacks.save_last", "true", "--trainer.callbacks.filename", "newest"),
-        *("--trainer.enable_progress_bar", "false", "--trainer.logger.save_dir", str(tmp_path / "runs")),
-    ]
-
-    def fit(*more, **environment):
-        path = os.pathsep.join([str(CORE_TESTS), str(tmp_path)])
-        return subprocess.run(
-            [*command, *more],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    killed = fit(KILL_AT="1.1")
-    assert killed.returncode == -9, killed.stderr
-    done = {path.name: path.read_text().splitlines() for path in (tmp_path / "notes").iterdir()}
-    # The killed step of each process was read, and is read again.
-    for name, lines in done.items():
-        assert len(lines) == 5
-        (tmp_path / "notes" / name).write_text("".join(f"{line}\n" for line in lines[:4]))
-    goes_on = fit("--ckpt_path", "last")
-    assert goes_on.returncode == 0, goes_on.stderr
-    read = [json.loads(line) for path in (tmp_path / "notes").iterdir() for line in path.read_text().splitlines()]
-    for epoch in (0, 1):
-        counts = Counter(video for number, ids in read if number == epoch for video in ids)
-        assert len(counts) == 12 and set(counts.values()) == {1}, (epoch, counts)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", KILLED_AND_RESUMED, "fit", "--model", "resume_models.Fragile"),
+            *("--data", "noted.Noted", "--data.root", shards, "--data.notes", str(tmp_path / "notes")),
+            *("--trainer.devices", "2", "--trainer.strategy", "ddp_fork", "--trainer.accelerator", "cpu"),
+            *("--trainer.callbacks", saving, "--trainer.callbacks.every_n_train_steps", "1"),
+            *("--trainer.callbacks.save_last", "true", "--trainer.callbacks.filename", "newest"),
+            *("--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"),
+            *("--trainer.logger.save_dir", str(tmp_path / "runs")),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CORE_TESTS), str(tmp_path)]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0 and "terminated with signal SIGKILL" in done.stderr, done.stderr
+    counts = Counter[tuple[int, str]]()
+    for notes in (tmp_path / "notes").iterdir():
+        steps = [json.loads(line) for line in notes.read_text().splitlines()]
+        assert len(steps) == 7
+        assert steps[4] == steps[5]  # that of the kill, which is read again
+        del steps[4]
+        counts.update((epoch, video) for epoch, ids in steps for video in ids)
+    assert len(counts) == 2 * 12 and set(counts.values()) == {1}, counts
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from typing_extensions import override
+
+from vidcore.writing import write_whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,16 +32,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         # Not straight into the file: torch turns what the system says of a full disk into words of its own.
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        path = Path(path)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(Path(path), content.getbuffer())

@@ -24,7 +24,7 @@ COMMANDS = {
     "flops": ("vidcore.cli.flops", "count parameters and MACs of a model"),
     "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),
     "weights": ("vidcore.cli.weights", "list a model's published weights; convert SOURCE TARGET: others' into ours"),
-    "data": ("vidcore.cli.data", "check, stats PATHS: broken files, durations, balance; prepare: re-encode, shards"),
+    "data": ("vidcore.cli.data", "check, prepare, stats: broken files; re-encoding, shards; durations and balance"),
     "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
     "plugins": ("vidcore.cli.plugin_states", "show version, origin and state of every plugin"),
     "plugin": ("vidcore.cli.new_plugin", "new NAME: write a plugin that works, with its tests"),

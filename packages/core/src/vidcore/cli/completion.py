@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from vidcore import UserError, cli, plugins
-from vidcore.cli import names, options
+from vidcore.cli import data, names, options
 from vidcore.cli.parsing import Parser
 from vidcore.cli.signatures import UnclearError, fields
 
@@ -56,7 +56,7 @@ complete -c vid -f -a '(__vid)'
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 _FIRST_ARGUMENTS = {
     "completion": list(SCRIPTS),
-    "data": ["check", "prepare", "stats"],
+    "data": list(data.COMMANDS),
     "plugin": ["new"],
     "weights": ["list", "convert"],
 }
@@ -106,7 +106,7 @@ def _options(before: Sequence[str], current: str) -> list[str]:
     if command not in cli.COMMANDS:
         return []
     trains = cli.COMMANDS[command][0] == "vidcore.cli.train"
-    known = options.top_level(command) if trains else _in_help(command)
+    known = options.top_level(command) if trains else _in_help(before)
     group, *inner = current.removeprefix("--").split(".")[:-1] or [""]
     if f"--{group}" not in known:
         return [*known, *(f"--{name}." for name in ("trainer", *names.GROUPS) if f"--{name}" in known)]
@@ -118,7 +118,9 @@ def _options(before: Sequence[str], current: str) -> list[str]:
     return []
 
 
-def _in_help(command: str) -> list[str]:
+def _in_help(before: Sequence[str]) -> list[str]:
+    """The options that the help of a command tells, or of its subcommand."""
+    words = before[:2] if before[1:2] and before[1] in _FIRST_ARGUMENTS.get(before[0], []) else before[:1]
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        cli.main([command, "--help"])
+        cli.main([*words, "--help"])
     return sorted(set(re.findall(r"(?<!\S)\[?(--[a-z]\w*)", text.getvalue())))

@@ -11,10 +11,10 @@ from vidcore.cli.parsing import Parser
 from vidcore.files import expand_paths
 
 if TYPE_CHECKING:
-    from vidcore.datamodule import VideoDataModule
+    from vidcore.datamodule import Split, VideoDataModule
     from vidcore.index import SampleIndex
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 DATA_OPTIONS = """
 instead of paths, a data set:
@@ -69,8 +69,8 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
 
     data = load_data(arguments.data_arguments)
     data.prepare_data()
-    samples = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}  # type: ignore[arg-type]
-    samples = {split: part for split, part in samples.items() if part}
+    indices = {split: SampleIndex.of(data.samples(split)) for split in SPLITS}
+    samples = {str(split): index for split, index in indices.items() if index}
     found: dict[str, str] = {}
     for split, part in samples.items():
         for path in part.paths:

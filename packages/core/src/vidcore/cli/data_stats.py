@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidcore.cli import UsageError
 from vidcore.cli.data_sets import DataParser, videos
+from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,14 +33,9 @@ def main(command: str, argv: list[str]) -> int:
     parser.add_argument(
         "--output", metavar="FOLDER", help="where to write index.html with plots, files.csv, stats.json"
     )
-    parser.add_argument("--num_workers", type=int, metavar="N", help="files to read at once; default: all processors")
-    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds a file may take (60)")
+    add_process_options(parser, 60, "seconds a file may take")
     arguments = parser.parse(argv)
-    workers = os.cpu_count() or 1 if arguments.num_workers is None else arguments.num_workers
-    if workers < 1:
-        raise UsageError(f"--num_workers must be at least 1, not {workers}")
-    if not arguments.timeout > 0:
-        raise UsageError(f"--timeout must be positive, not {arguments.timeout:g}")
+    workers = processes(arguments)
     if arguments.output is not None and Path(arguments.output).is_file():
         raise UsageError(f"--output {arguments.output} is a file; it must be a folder")
     paths, data, samples = videos(arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -37,17 +37,22 @@ def shard_name(number: int) -> str:
     return f"chunk-0-{number}.bin"
 
 
-def write_shard(folder: Path, number: int, items: Sequence[tuple[dict[str, Any], bytes]]) -> Path:
-    """Writes one shard into a folder of its own.
+def shard_number(name: str) -> int:
+    """The number in a shard's name."""
+    return int(Path(name).stem.rpartition("-")[2])
+
+
+def write_shard(folder: Path, name: str, items: Sequence[tuple[Mapping[str, Any], bytes]]) -> Path:
+    """Writes one shard into a folder of its own, and returns its path.
 
     Raises:
         OSError: It cannot be written.
     """
-    writer = _writer(folder, number)
+    writer = _writer(folder, shard_number(name))
     for index, (about, video) in enumerate(items):
-        writer.add_item(index, [json.dumps(about).encode(), video])
+        writer.add_item(index, [json.dumps(dict(about)).encode(), video])
     writer.write_chunk(on_done=True)
-    return folder / shard_name(number)
+    return folder / name
 
 
 def index_of(shards: Sequence[tuple[str, int, int]]) -> bytes:

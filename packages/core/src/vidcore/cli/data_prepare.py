@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vidcore.cli import UsageError, names, options
-from vidcore.cli.data import processors
-from vidcore.cli.data_sets import load_data, split_arguments
+from vidcore.cli.data_sets import SPLITS, load_data, split_arguments
 from vidcore.cli.parsing import Parser
+from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
 
 if TYPE_CHECKING:
     from vidcore.datamodule import VideoDataModule
+    from vidcore.tools.prepare import Result
 
 FORMS = ("video", "frames", "shards")
+OF_FORMS = {"short_side": ("video", "frames"), "gop": ("video",), "shard_mb": ("shards",)}
+"""Options that only some forms have."""
+
 DATA_OPTIONS = """
 the data:
   --data NAME           an installed data set, with its own options: --data.path labels.csv …
@@ -49,18 +51,14 @@ def main(command: str, argv: list[str]) -> int:
     )
     parser.add_argument("--gop", type=int, metavar="N", help="of video: frames from key frame to key frame (8)")
     parser.add_argument("--shard_mb", type=float, metavar="MB", help="of shards: how large, about (64)")
-    parser.add_argument("--num_workers", type=int, metavar="N", help="videos at once; default: all processors")
-    parser.add_argument(
-        "--timeout", type=float, default=120, metavar="S", help="seconds a video may take, besides ten a megabyte (120)"
-    )
+    add_process_options(parser, 120, "seconds a video may take, besides ten a megabyte")
     own, data = split_arguments(argv)
     if any(argument.startswith("--data.help") for argument in data):
         load_data(data)
     arguments = parser.parse_args(own)
     if arguments.form not in FORMS:
         raise UsageError(f"--as must be {', '.join(FORMS[:-1])} or {FORMS[-1]}, not {arguments.form}")
-    of = {"short_side": ("video", "frames"), "gop": ("video",), "shard_mb": ("shards",)}
-    for name, forms in of.items():
+    for name, forms in OF_FORMS.items():
         value = getattr(arguments, name)
         if value is not None and arguments.form not in forms:
             raise UsageError(f"--{name} is for --as {' and '.join(forms)}, not for {arguments.form}")
@@ -68,11 +66,7 @@ def main(command: str, argv: list[str]) -> int:
             raise UsageError(f"--{name} must be positive, not {value:g}")
     if "://" in arguments.to and arguments.form != "shards":
         raise UsageError(f"--as {arguments.form} writes to a folder; only shards go to a URL")
-    workers = processors() if arguments.num_workers is None else arguments.num_workers
-    if workers < 1:
-        raise UsageError(f"--num_workers must be at least 1, not {workers}")
-    if not arguments.timeout > 0:
-        raise UsageError(f"--timeout must be positive, not {arguments.timeout:g}")
+    workers = processes(arguments)
     if not data:
         raise UsageError(f"vid {command} needs --data NAME; installed: {names.installed('data')}")
     options.check(command, data, names.chosen(command, data))
@@ -84,43 +78,40 @@ def prepare(data: VideoDataModule, arguments: argparse.Namespace, workers: int) 
     from vidcore.errors import UserError
     from vidcore.tools import prepare as tool
 
-    given: dict[str, Any] = {"short_side": arguments.short_side, "gop": arguments.gop}
-    if arguments.shard_mb is not None:
-        given["shard_bytes"] = round(arguments.shard_mb * 1e6)
-    settings = tool.Settings(
-        arguments.form, arguments.to, **{key: value for key, value in given.items() if value is not None}
-    )
+    given = {name: getattr(arguments, name) for name in OF_FORMS if getattr(arguments, name) is not None}
+    if "shard_mb" in given:
+        given["shard_bytes"] = round(given.pop("shard_mb") * 1e6)
+    settings = tool.Settings(arguments.form, arguments.to, **given)
     data.prepare_data()
-    samples = {split: data.samples(split) for split in ("train", "val", "test")}  # type: ignore[arg-type]
+    samples = {str(split): data.samples(split) for split in SPLITS}
     jobs = tool.jobs_of(samples, settings)
     if not jobs:
         raise UserError(f"{type(data).__name__} has no samples")
     videos, begin = sum(len(job.sources) for job in jobs), time.perf_counter()
-    results, unreadable = [], dict[str, str]()
+    results: list[Result] = []
+    unreadable: dict[str, str] = {}
     with tool.claimed(settings, jobs):
-        running = tool.run(jobs, settings, workers, arguments.timeout)
+        running = tool.run_jobs(jobs, settings, workers, arguments.timeout)
         with closing(running), Progress("videos", videos) as progress:
             for result in running:
                 results.append(result)
                 unreadable |= result.unreadable
                 progress.advance(len(result.prepared) + len(result.unreadable))
         seconds = time.perf_counter() - begin
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *sorted(unreadable.items())])
-        tool.write_text(settings.target, tool.UNREADABLE, table.getvalue())
+        table = tool.write_unreadable(unreadable, settings)
         left_out = tool.write_samples(samples, data.task, settings, results)
     _summarise(results, videos, seconds)
     if unreadable:
         print(
             f"vid: {len(unreadable)} videos cannot be read, and {left_out} samples are left out: "
-            f"see {arguments.to}/{tool.UNREADABLE}",
+            f"see {arguments.to}/{table}",
             file=sys.stderr,
         )
     print(f"vid: to train on it: --data prepared --data.root {arguments.to}", file=sys.stderr)
     return 1 if unreadable else 0
 
 
-def _summarise(results: Sequence[Any], videos: int, seconds: float) -> None:
+def _summarise(results: Sequence[Result], videos: int, seconds: float) -> None:
     fresh = [result for result in results if result.fresh]
     count, read = sum(len(result.prepared) for result in fresh), sum(result.before for result in fresh) / 1e6
     done = sum(len(result.prepared) for result in results)

@@ -1,0 +1,73 @@
+"""One re-encoded video, or one folder of its frames."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from vidcore.tools.prepare.jobs import Job, Prepared, Result, Settings
+from vidcore.tools.prepare.target import PART, remove, sync, writing
+from vidcore.tools.reencode import reencode, small_size, write_pictures
+from vidcore.video.decoder import Decoder, VideoError, open_video
+from vidcore.video.source import size_of
+
+
+def prepare_video(settings: Settings, job: Job) -> Result:
+    """Writes it, or finds it with as many frames as its source.
+
+    Raises:
+        VideoError: The source cannot be read, or what was written is not what was read.
+        OSError: The source cannot be read, or the target cannot be written to.
+        UserError: The target cannot be written to.
+    """
+    (source,) = job.sources
+    place = Path(settings.target) / job.name
+    with open_video(source.path, fps=source.fps) as video:
+        fresh = _frames_in(place) != video.num_frames
+        if fresh:
+            _write(video, source.path, place, settings)
+        height, width = video.size
+        small_height, small_width = small_size(height, width, settings.short_side)
+        done = Prepared(source.path, job.name, video.fps, (small_width / width, small_height / height))
+    return Result(job, (done,), fresh=fresh, before=size_of(source.path), after=size_of(str(place)))
+
+
+def _write(video: Decoder, source: str, place: Path, settings: Settings) -> None:
+    """Puts it in its place when it is complete and has been read back."""
+    # A process of a killed run may still be at work on the same video.
+    part = place.with_name(f".{place.name}.{os.getpid()}{PART}")
+    with writing(settings.target):
+        part.mkdir(parents=True, exist_ok=True)
+    try:
+        if settings.form == "video":
+            written = part / "video.mp4"
+            count = reencode(video, source, written, settings.short_side, settings.gop)
+        else:
+            written = part
+            count = write_pictures(video, written, settings.short_side)
+        there = _frames_in(written)
+        if not count == there == video.num_frames:
+            raise VideoError(source, f"has {video.num_frames} frames, of which {there} came through")
+        with writing(settings.target):
+            sync(written)
+            _move(written, place, count)
+    finally:
+        remove(part)
+
+
+def _frames_in(path: Path) -> int:
+    """How many frames there are; 0 where nothing can be read."""
+    with suppress(VideoError), open_video(path) as video:
+        return video.num_frames
+    return 0
+
+
+def _move(written: Path, place: Path, count: int) -> None:
+    try:
+        if place.is_dir():
+            remove(place)
+        written.replace(place)
+    except OSError:  # a folder cannot take the place of one that a process of a killed run has just finished
+        if _frames_in(place) != count:
+            raise
