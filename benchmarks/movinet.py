@@ -1,9 +1,10 @@
 """Time of MoViNet: a frame of the stream networks and a clip of the base networks, beside what else runs them.
 
-    python benchmarks/movinet.py --variants a0 a2 [--peers peers/bin/python movinet_peers.py]
+    python benchmarks/movinet.py --variants a0 a2 [--ways LiteRT] [--peers peers/bin/python movinet_peers.py]
 
 Each way runs in a process of its own, by turns, on two threads in float32; times are medians over frames of the median
 over turns. "folded" is eager with normalisation in the weights, as `vid stream` runs it; "compiled" is that, compiled.
+"LiteRT, graph alone" leaves the state where it is, as peers are timed.
 The PyTorch port (`pip install git+https://github.com/Atze00/MoViNet-pytorch`) takes part where it is installed.
 ``--peers`` is a command that takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per frame``, such
 as a script that runs the official TensorFlow code in an environment of its own. Prints Markdown tables.
@@ -33,7 +34,7 @@ from vidcore_movinet import VARIANTS, MoViNet, MoViNetModule
 THREADS, WARMUP, FRAMES = 2, 10, 50
 ENGINES = {"ONNX Runtime": ".onnx"}
 if importlib.util.find_spec("litert_torch"):
-    ENGINES["LiteRT"] = ".tflite"
+    ENGINES |= {"LiteRT": ".tflite", "LiteRT, graph alone": ".tflite"}
 PORT = importlib.util.find_spec("movinets") is not None
 
 
@@ -57,7 +58,10 @@ def streaming(variant: str, way: str) -> float:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"step{ENGINES[way]}"
             export_step(module, path)
-            step: Callable = open_engine(path, THREADS).step
+            engine = open_engine(path, THREADS)
+        step: Callable = engine.step
+        if way.endswith("graph alone"):
+            return median_ms(engine._interpreter.invoke)  # type: ignore[attr-defined]
         frames = torch.randint(0, 256, (1, 3, 1, size, size), dtype=torch.uint8)
     else:
         served = module if way == "eager" else module.for_inference()
@@ -100,6 +104,11 @@ def _port_config(config: object, variant: str) -> object:
     return getattr(config.MODEL, f"MoViNet{variant.upper()}")  # type: ignore[attr-defined]
 
 
+def wanted(way: str, parts: list[str] | None) -> bool:
+    """Whether a way is to be timed."""
+    return parts is None or any(part in way for part in parts)
+
+
 def apart(function: Callable[..., float], *arguments: object) -> float:
     """Runs a measurement in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (THREADS,)) as pool:
@@ -124,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["a0", "a2"], choices=VARIANTS)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="of ours, only those of whose name these are a part")
     parser.add_argument("--peers", nargs=argparse.REMAINDER, default=[])
     arguments = parser.parse_args()
     versions = {name: version(name) for name in ("torch", "onnxruntime")}
@@ -133,9 +143,8 @@ def main() -> None:
     for variant in arguments.variants:
         times: dict[str, list[float]] = {}
         for _ in range(arguments.turns):
-            turn = {
-                f"vidcore, {way}": apart(streaming, variant, way) for way in ("eager", "folded", "compiled", *ENGINES)
-            }
+            ways = [way for way in ("eager", "folded", "compiled", *ENGINES) if wanted(way, arguments.ways)]
+            turn = {f"vidcore, {way}": apart(streaming, variant, way) for way in ways}
             if PORT:
                 turn["PyTorch port"] = apart(port_streaming, variant)
             if arguments.peers:
@@ -145,6 +154,8 @@ def main() -> None:
         for way, measured in times.items():
             low, middle, high = min(measured), statistics.median(measured), max(measured)
             print(f"| {variant} | {way} | {middle:.2f} ({low:.2f} to {high:.2f}) |", flush=True)
+    if arguments.ways:
+        return
     print("\n| variant | clip | vidcore, clips/s | port, clips/s | ratio |")
     print("| --- | --- | ---: | ---: | --- |")
     for variant in arguments.variants:

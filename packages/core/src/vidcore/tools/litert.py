@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +73,28 @@ class LiteRTEngine(Engine):
             with zipfile.ZipFile(path) as archive:
                 facts = json.loads(archive.read(FACTS))
             self._interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
-            self._run = self._interpreter.get_signature_runner()
+            self._interpreter.allocate_tensors()
             super().__init__(facts)
             self._inputs, self._outputs = facts["inputs"], facts["outputs"]
+            runner = self._interpreter.get_signature_runner()
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            self._into = [self._memory(inputs[f"args_{i}"]) for i in range(len(self._inputs) + 1)]
+            self._from = [self._memory(outputs[f"output_{i}"]) for i in range(len(self._outputs) + 1)]
         except Exception as error:  # LiteRT's own kinds, or no such metadata
             raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
 
     def run(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """The logits and what is computed of the new state."""
-        images = frames[:, :, 0].permute(0, 2, 3, 1).contiguous()
-        tensors = [images, *(state[name] for name in self._inputs)]
-        values: dict[str, Any] = self._run(**{f"args_{i}": tensor.numpy() for i, tensor in enumerate(tensors)})
-        logits, *new = (torch.from_numpy(np.asarray(values[f"output_{i}"])) for i in range(len(self._outputs) + 1))
+        tensors = [frames[:, :, 0].permute(0, 2, 3, 1), *(state[name] for name in self._inputs)]
+        for memory, tensor in zip(self._into, tensors, strict=True):
+            np.copyto(memory(), tensor.numpy())
+        self._interpreter.invoke()
+        logits, *new = (torch.from_numpy(memory().copy()) for memory in self._from)
         return logits, dict(zip(self._outputs, new, strict=True))
+
+    def _memory(self, details: dict[str, Any]) -> Callable[[], np.ndarray]:
+        """What gives a tensor's memory within the interpreter; it may not be kept over a run."""
+        return self._interpreter.tensor(details["index"])
 
 
 class _Flat(nn.Module):
