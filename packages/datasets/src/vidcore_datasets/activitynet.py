@@ -1,17 +1,21 @@
 """ActivityNet v1.3: 200 activities in untrimmed videos of minutes, few of them with more than one.
 
-Where from
+Where from:
     http://activity-net.org/download.html; ``activity_net.v1-3.min.json`` also at
     https://github.com/activitynet/ActivityNet/tree/master/Evaluation/data. Videos are called ``v_ID.mp4``, ``.mkv`` or
     ``.webm``, in any folder.
-Licence
+
+Licence:
     Annotations: MIT. Videos: their uploaders'.
-Splits
-    10,024 train, 4,926 val, 5,044 test videos; 200 classes. As cited; the test figure is from memory. The JSON file was
-    not at hand here: its form is as public code reads it.
-Test
+
+Splits:
+    10,024 train, 4,926 val, 5,044 test videos; 200 classes. As cited, the test figure by hearsay. The reader
+    follows how public code reads the file; it has not been tried on the owner's.
+
+Test:
     Its labels were never published: ``test`` uses ``val``, as in the literature.
-Citation
+
+Citation:
     Caba Heilbron et al., ActivityNet: A Large-Scale Video Benchmark for Human Activity Understanding, CVPR 2015.
 """
 

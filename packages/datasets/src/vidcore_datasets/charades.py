@@ -1,17 +1,21 @@
 """Charades: 157 everyday actions, several a video, acted at home by 267 people for half a minute.
 
-Where from
+Where from:
     https://prior.allenai.org/projects/charades: ``Charades_v1/ID.mp4``, ``Charades_v1_480/ID.mp4``, or frames in
     ``Charades_v1_rgb/ID``, 24 a second; ``Charades_v1_train.csv``, ``Charades_v1_test.csv``,
     ``Charades_v1_classes.txt``.
-Licence
+
+Licence:
     Of its own: non-commercial research, and the videos may not be passed on.
-Splits
+
+Splits:
     7,985 train, 1,863 test, of which 174 and 49 are without an action; 157 classes. Counted in the owner's files.
-Test
+
+Test:
     Videos without an action are left out, as the official ``Charades_v1_classify.m`` does, so 7,811 and 1,814 remain.
     ``val`` uses ``test``, as in the literature.
-Citation
+
+Citation:
     Sigurdsson et al., Hollywood in Homes: Crowdsourcing Data Collection for Activity Understanding, ECCV 2016.
 """
 

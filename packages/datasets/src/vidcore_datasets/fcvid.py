@@ -1,17 +1,21 @@
 """FCVID, the Fudan-Columbia Video Dataset: 239 events, objects and scenes in web videos of minutes.
 
-Where from
+Where from:
     https://fvl.fudan.edu.cn/dataset/fcvid/list.htm, on request: videos,
     ``materials/FCVID_VideoName_TrainTestSplit.txt``, ``materials/FCVID_Label.txt``.
-Licence
+
+Licence:
     Annotations: of its own, research only. Videos: their uploaders'.
-Splits
-    91,223 videos, 45,611 train and 45,612 test; 239 classes. The sum is the owner's, the parts from memory. The files
-    were not at hand here: their names and form are as public code reads them, and no file with the classes' names is
-    known.
-Test
+
+Splits:
+    91,223 videos, 45,611 train and 45,612 test; 239 classes. The sum is the owner's, the parts by hearsay. The
+    reader follows how public code reads the files and has not been tried on the owner's; no file with the classes'
+    names is known.
+
+Test:
     ``val`` uses ``test``, as in the literature.
-Citation
+
+Citation:
     Jiang et al., Exploiting Feature and Class Relationships in Video Categorization with Regularized Deep Neural
     Networks, TPAMI 2018.
 """

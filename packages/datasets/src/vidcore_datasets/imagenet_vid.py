@@ -1,12 +1,14 @@
 """ImageNet VID, with stills of ImageNet DET: boxes around 30 kinds of animals and vehicles, tracked.
 
-Where from
+Where from:
     Videos, stills and XML: https://image-net.org/challenges/LSVRC/2015/ (``ILSVRC2015_VID.tar.gz``,
     ``ILSVRC2015_DET.tar.gz``), with an account. The two lists that all papers train on, ``VID_train_15frames.txt`` and
     ``DET_train_30classes.txt``: https://github.com/msracver/Flow-Guided-Feature-Aggregation
-Licence
+
+Licence:
     For research and education without profit, by ImageNet's terms.
-Splits
+
+Splits:
     ===== ============================================== =======================================================
     split videos                                         samples
     ===== ============================================== =======================================================
@@ -16,9 +18,11 @@ Splits
     ===== ============================================== =======================================================
 
     The lists' lengths were counted. A few short videos have fewer frames than 15.
-Test
+
+Test:
     The labels of its 937 videos were never published: ``test`` uses ``val``, as papers do.
-Citation
+
+Citation:
     Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
 """
 

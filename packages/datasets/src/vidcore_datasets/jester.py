@@ -1,17 +1,21 @@
 """Jester: 27 gestures before the camera of a laptop, such as "Swiping Left", in three seconds.
 
-Where from
+Where from:
     https://developer.qualcomm.com/software/ai-datasets/jester, before from TwentyBN. Frames in
     ``20bn-jester-v1/ID/00001.jpg`` …, 12 a second; ``jester-v1-labels.csv``, ``-train.csv``, ``-validation.csv``, or
     from Qualcomm ``labels/labels.csv``, ``train.csv``, ``validation.csv``, ``test-answers.csv``.
-Licence
+
+Licence:
     Of its own: research only, and nothing may be passed on.
-Splits
+
+Splits:
     118,562 train, 14,787 val, 14,743 test; 27 classes. Counted in the owner's files.
-Test
-    ``test`` uses ``val``, as in the literature; ``official_test`` takes what ``test-answers.csv`` lists, which was not
-    at hand here.
-Citation
+
+Test:
+    ``test`` uses ``val``, as in the literature; ``official_test`` takes what ``test-answers.csv`` lists; of these
+    files that one alone has not been tried.
+
+Citation:
     Materzynska et al., The Jester Dataset: A Large-Scale Video Dataset of Human Gestures, ICCV Workshops 2019.
 """
 

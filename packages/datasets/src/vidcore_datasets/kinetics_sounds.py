@@ -11,7 +11,7 @@ Splits:
     videos, as many as could still be had.
 
 Test:
-    Where the ``test.csv`` at hand has no labels, ``test`` uses ``val``.
+    Where ``test.csv`` has no labels, ``test`` uses ``val``.
 
 Citation:
     Arandjelović and Zisserman, Look, Listen and Learn, ICCV 2017.

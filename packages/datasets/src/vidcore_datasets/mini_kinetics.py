@@ -15,7 +15,7 @@ Licence:
 
 Splits:
     ``ar_net``: 121,215 train, 9,867 val as its papers have it; copies of the lists that are about have some 150 fewer
-    (not verified here). ``s3d``: 80,000 (400 a class) and 5,000 (25 a class), counted; all 5,000 are in ``val.csv``.
+    (not counted). ``s3d``: 80,000 (400 a class) and 5,000 (25 a class), counted; all 5,000 are in ``val.csv``.
 
 Test:
     There is none: ``test`` uses ``val``.

@@ -13,7 +13,7 @@ Licence:
     Sports-1M's annotations: CC BY 3.0. Videos: their uploaders'.
 
 Splits:
-    ``adamml``: 14,610 train (30 a class), 4,870 test (10 a class); not verified. ``bear``: 19,459 and 4,870, counted.
+    ``adamml``: 14,610 train (30 a class), 4,870 test (10 a class), not counted. ``bear``: 19,459 and 4,870, counted.
 
 Test:
     There is no validation split: ``val`` uses ``test``.

@@ -1,17 +1,21 @@
 """Multi-Moments in Time: three seconds of anything that happens, several classes each, in two versions.
 
-Where from
+Where from:
     http://moments.csail.mit.edu, after filling in a form: an archive with ``trainingSet.txt``, ``validationSet.txt``,
     ``moments_categories.txt``, ``videos/``.
-Licence
+
+Licence:
     Of its own, in the archive: research and teaching only.
-Splits
+
+Splits:
     About a million train, 10,000 val. Version 1: 313 classes, as the paper has. Version 2: 305, as the authors' models
-    of it have. No exact sizes could be found, so only the number of classes is compared; the files were not at hand
-    here: their form is as public code reads them.
-Test
+    of it have. No exact sizes could be found, so only the number of classes is compared; the reader
+    follows how public code reads the files and has not been tried on the owner's.
+
+Test:
     Its labels are not public: ``test`` uses ``val``.
-Citation
+
+Citation:
     Monfort et al., Multi-Moments in Time: Learning and Interpreting Models for Multi-Action Video Understanding, TPAMI
     2022, arXiv:1911.00232.
 """

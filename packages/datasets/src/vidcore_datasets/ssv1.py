@@ -1,17 +1,21 @@
 """Something-Something V1: what is done to some object, such as "Pushing something from left to right", in seconds.
 
-Where from
+Where from:
     TwentyBN gave it out; Qualcomm, who took over, hands out V2 and Jester:
     https://developer.qualcomm.com/software/ai-datasets/something-something. Frames in
     ``20bn-something-something-v1/ID/00001.jpg`` …, 12 a second; ``something-something-v1-labels.csv``, ``-train.csv``,
     ``-validation.csv``.
-Licence
+
+Licence:
     Of its own: research only, and nothing may be passed on.
-Splits
-    86,017 train, 11,522 val, 10,960 test; 174 classes. As cited; the test figure is from memory.
-Test
+
+Splits:
+    86,017 train, 11,522 val, 10,960 test; 174 classes. As cited; the test figure by hearsay.
+
+Test:
     Its labels were never published: ``test`` uses ``val``, as in the literature.
-Citation
+
+Citation:
     Goyal et al., The "something something" video database for learning and evaluating visual common sense, ICCV 2017.
 """
 

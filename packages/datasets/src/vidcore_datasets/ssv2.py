@@ -1,17 +1,21 @@
 """Something-Something V2: what is done to some object, such as "Pushing [something] from left to right", in seconds.
 
-Where from
+Where from:
     https://developer.qualcomm.com/software/ai-datasets/something-something, before from TwentyBN. VP9 in
     ``20bn-something-something-v2/ID.webm``, 12 frames a second; ``labels/labels.json``, ``train.json``,
     ``validation.json``, ``test-answers.csv``, before ``something-something-v2-labels.json`` and so on.
-Licence
+
+Licence:
     Of its own: research only, and nothing may be passed on.
-Splits
-    168,913 train, 24,777 val, 27,157 test; 174 classes. As cited. The annotation files were not at hand here: their
-    form is as public code reads them.
-Test
+
+Splits:
+    168,913 train, 24,777 val, 27,157 test; 174 classes. As cited. The reader follows
+    how public code reads the files; it has not been tried on the owner's.
+
+Test:
     ``test`` uses ``val``, as in the literature; ``official_test`` takes what ``test-answers.csv`` lists.
-Citation
+
+Citation:
     Goyal et al., The "something something" video database for learning and evaluating visual common sense, ICCV 2017.
 """
 
