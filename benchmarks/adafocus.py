@@ -4,8 +4,9 @@
 
 FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
 then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random
-window as well. All take turns in one process; times are medians over turns, ratios medians of each turn's. Weights are
-random, which changes no time. All in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
+window as well. Ours is folded, as it is served, and so is the focus network that it is compared with. All take turns in
+one process; times are medians over turns, ratios medians of each turn's. Weights are random, which changes no time. All
+in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def against(arguments: argparse.Namespace) -> None:
     for batch in arguments.batches:
         for variant, patch in NETWORKS:
             with contextlib.ExitStack() as stack:
-                net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE), arguments.device)
+                net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE).folded(), arguments.device)
                 video = clips(batch, arguments.device)
                 ways: dict[str, Callable[[], object]] = {
                     "ours": partial(net, video),
@@ -140,7 +141,7 @@ def exits(arguments: argparse.Namespace) -> None:
         video = clips(batch, arguments.device)
         for order in ("time", "middle_first"):
             torch.manual_seed(0)
-            net = prepared(AdaFocusNet("v2", CLASSES, FRAMES, 128, size=SIZE, order=order), arguments.device)
+            net = prepared(AdaFocusNet("v2", CLASSES, FRAMES, 128, size=SIZE, order=order).folded(), arguments.device)
             scores = confidence(net(video).step_logits, "max_softmax").float().cpu()
             costs = net.macs_per_video() / FRAMES * torch.arange(1, FRAMES + 1, dtype=torch.float64)
             ways: dict[str, Callable[[], object]] = {"whole": partial(whole, net, video)}

@@ -209,6 +209,18 @@ def test_windows_to_compare_with_cost_no_policy(variant: str, kind: str) -> None
     assert count_macs(*net.components()["policy"]).total == 0
 
 
+@pytest.mark.parametrize("variant", ["v1", "v2", "v2_tsm"])
+@torch.no_grad()
+def test_folded_networks_compute_the_same_without_normalisation(variant: str) -> None:
+    net, video = small(variant), clips(3)
+    fast = net.folded()
+    for part in (fast.glance, fast.focus):
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in part.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in net.focus.modules())
+    torch.testing.assert_close(fast(video).logits, net(video).logits)
+    assert fast.macs_per_video() == net.macs_per_video()
+
+
 def skipping(**options: Any) -> AdaFocusNet:
     """One that looks at about half of the frames."""
     net = small("v1", skips=True, **options)

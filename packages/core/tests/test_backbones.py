@@ -86,3 +86,15 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_backbones_get_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean resnet50"):
         build_backbone("resnet_50")
+
+
+def test_what_cannot_be_followed_is_left_as_it_is() -> None:
+    class Chooses(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images if float(images.sum()) > 0 else -images
+
+    net = Backbone({"conv": torch.nn.Conv2d(3, 4, 1), "norm": torch.nn.BatchNorm2d(4), "chooses": Chooses()}, 4)
+    images = torch.randn(2, 3, 8, 8)
+    copy = backbones.folded(net)
+    torch.testing.assert_close(copy(images), net.eval()(images))
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in copy.modules())

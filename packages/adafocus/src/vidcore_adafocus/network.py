@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,7 +13,7 @@ from vidcore.errors import UserError
 from vidcore.flops import count_macs
 from vidcore.nn import check_clip
 from vidcore.streaming import State
-from vidcore.tools.backbones import build_backbone
+from vidcore.tools.backbones import build_backbone, folded
 from vidcore_adafocus.exits import Criterion, confidence, middle_first
 from vidcore_adafocus.layers import (
     AverageHead,
@@ -151,6 +152,13 @@ class AdaFocusNet(nn.Module):
     def streams(self) -> bool:
         """Whether frames can be given one by one: neither shifted, nor in another order."""
         return not self.variant.shift and self.order == "time"
+
+    def folded(self) -> AdaFocusNet:
+        """A copy for inference, in eval mode: normalisation of both backbones is in their convolutions' weights."""
+        net = copy.deepcopy(self).eval()
+        for part in (net.glance, net.focus):
+            part.backbone = folded(part.backbone)  # type: ignore[assignment]
+        return net
 
     def forward(self, video: Tensor) -> Output:
         """Classifies clips; in evaluation with early exits where :attr:`exit_by` says how.

@@ -5,6 +5,7 @@ A plugin of the group ``vidcore.backbones`` is a function ``(pretrained: bool) -
 
 from __future__ import annotations
 
+import copy
 import urllib.error
 from collections.abc import Mapping
 
@@ -63,6 +64,17 @@ def build_backbone(name: str, pretrained: bool = False, frames: int = 0) -> Back
     if frames and not _shift(backbone, frames):
         raise UserError(f"backbone {name} has no residual blocks that a temporal shift is known for")
     return backbone
+
+
+def folded(backbone: Backbone) -> nn.Module:
+    """A copy for inference, in eval mode, with normalisation in the weights of convolutions that torch.fx can follow."""
+    from torch.fx.experimental.optimization import fuse
+
+    net = copy.deepcopy(backbone).eval()
+    try:
+        return fuse(net)
+    except Exception:  # of whatever kind, since anybody's code is followed here: unfolded it computes the same
+        return net
 
 
 def _shift(net: nn.Module, frames: int) -> int:
