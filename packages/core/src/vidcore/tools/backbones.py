@@ -67,7 +67,7 @@ def build_backbone(name: str, pretrained: bool = False, frames: int = 0) -> Back
 
 
 def folded(backbone: Backbone) -> nn.Module:
-    """A copy for inference, in eval mode, with normalisation in the weights of convolutions that torch.fx can follow."""
+    """A copy in eval mode, with normalisation in the weights of those convolutions that torch.fx can follow."""
     from torch.fx.experimental.optimization import fuse
 
     net = copy.deepcopy(backbone).eval()
