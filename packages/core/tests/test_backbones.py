@@ -33,6 +33,7 @@ def test_size_of_the_map_moves_no_statistics() -> None:
     net = build_backbone("resnet18").train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.map_size(64)
+    assert net.map_size(32) == (1, 1)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 

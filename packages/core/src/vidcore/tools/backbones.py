@@ -40,7 +40,8 @@ class Backbone(nn.Sequential):
         """Height and width of the maps of so many images of ``size``²: of a clip's, where they shift."""
         values: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         empty = {name: torch.empty_like(value, device="meta") for name, value in values.items()}
-        maps = torch.func.functional_call(self, empty, torch.empty(images, 3, size, size, device="meta"))
+        # Two clips: normalisation refuses, in training, to see a single value a channel.
+        maps = torch.func.functional_call(self, empty, torch.empty(2 * images, 3, size, size, device="meta"))
         height, width = maps.shape[2:]
         return height, width
 
