@@ -97,6 +97,7 @@ def test_budgets_of_looks(tmp_path: Path) -> None:
     parts = module.costs()
     rest = 4 * (sum(parts.values()) - parts["focus"])
     found = sweep(module, tmp_path, by="skip")
+    assert float(module.net.look_threshold) == 0.5  # the test beside the table is the model's own
     assert [row["budget"] for row in found.rows] == pytest.approx(
         [(rest + n * parts["focus"]) / 1e9 for n in (1, 2, 3, 4)]
     )

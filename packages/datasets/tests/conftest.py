@@ -51,8 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             said = {*inputs, *(str(Path(path).parent) for path in inputs if "*" in path)}
             # Those of single frames are told by their folder: there are a million of them.
             frames = {path for path in LOOKED.paths if path.endswith(".xml") and str(Path(path).parent) in said}
-            kept = filter(os.path.exists, LOOKED.paths - said - frames)  # what has gone was temporary
-            unsaid.update(path for path in kept if not path.endswith((".py", ".pyc", ".so")))
+            unsaid.update(path for path in LOOKED.paths - said - frames if not path.endswith((".py", ".pyc", ".so")))
 
     monkeypatch.setattr(cached_index, "inputs_recorded", watched)
     yield folder

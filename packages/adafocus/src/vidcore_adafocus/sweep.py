@@ -16,7 +16,7 @@ from vidcore.batch import Batch
 from vidcore.checkpoint import read_checkpoint
 from vidcore.errors import UserError
 from vidcore.metrics import ClassificationMetrics
-from vidcore_adafocus.exits import check_budget, confidence, exit_steps, look_threshold, thresholds_for
+from vidcore_adafocus.exits import check_budget, confidence, exit_steps, look_threshold, mean_cost, thresholds_for
 from vidcore_adafocus.module import AdaFocusModule
 
 SKIP = "skip"
@@ -84,11 +84,11 @@ class ExitSweep(Callback):
         for budget in budgets:
             if self.by == SKIP:
                 self.thresholds.append(torch.tensor(look_threshold(held_out, (budget - self.rest) / look)))
-                macs = self._cost_of_looks((held_out >= self.thresholds[-1]).sum(1))
+                macs = float(self._cost_of_looks((held_out >= self.thresholds[-1]).sum(1)).mean())
             else:
                 self.thresholds.append(thresholds_for(held_out, self.costs, budget))
-                macs = self.costs[exit_steps(held_out, self.thresholds[-1])]
-            self.rows.append({"budget": budget / 1e9, "val_gmacs": float(macs.mean()) / 1e9})
+                macs = mean_cost(held_out, self.thresholds[-1], self.costs)
+            self.rows.append({"budget": budget / 1e9, "val_gmacs": macs / 1e9})
             self._metrics.append(ClassificationMetrics(pl_module.task))
             self._macs.append([])
 
@@ -109,18 +109,23 @@ class ExitSweep(Callback):
         """Scores what each budget's thresholds give."""
         if outputs is None:
             return
+        net: Any = pl_module.net
+        own = net.look_threshold.clone() if self.by == SKIP else None  # by which the test itself goes on
+        every = outputs["output"].step_logits.float().cpu()
+        scores = None if self.by == SKIP else confidence(every, self.by)
         for thresholds, metrics, macs in zip(self.thresholds, self._metrics, self._macs, strict=True):
-            if self.by == SKIP:
-                pl_module.net.look_threshold.copy_(thresholds)  # type: ignore[union-attr,operator]
+            if scores is None:
+                net.look_threshold.copy_(thresholds)
                 found = pl_module(batch)
                 logits = found.logits.float().cpu()
                 macs.append(self._cost_of_looks(found.usage["focus"].cpu()))
             else:
-                every = outputs["output"].step_logits.float().cpu()
-                steps = exit_steps(confidence(every, self.by), thresholds)
+                steps = exit_steps(scores, thresholds)
                 logits = every[torch.arange(len(every)), steps]
                 macs.append(self.costs[steps])
             metrics.update(logits, batch["target"].cpu(), batch["ids"])
+        if own is not None:
+            net.look_threshold.copy_(own)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints and writes the table, and the checkpoint."""
