@@ -2,12 +2,12 @@
 
     python benchmarks/data_index.py [--rows 1000 250000] [--folder FOLDER]
 
-Makes empty files in the layouts of the data sets `csv`, `folder` and `kinetics400`, with annotations, and prints two
-Markdown tables: seconds from the data module to the indices of train and val, at the first and at the second start,
-imports not counted; and what a worker has of its own after it has looked at many samples, in memory that it shares with
-nobody (USS) and in its share of what it shares (PSS), both from `/proc/self/smaps_rollup`. The list of samples that the
-index stands for is measured beside it. Each number comes from a process of its own; the files are made in a temporary
-folder if none is given, the cache is there too.
+Makes empty files in the layouts of the data sets `csv`, `folder`, `unlabelled` and `kinetics400`, with annotations, and
+prints two Markdown tables: seconds from the data module to the indices of train and val, at the first and at the second
+start, imports not counted; and what a worker has of its own after it has looked at many samples, in memory that it
+shares with nobody (USS) and in its share of what it shares (PSS), both from `/proc/self/smaps_rollup`. The list of
+samples that the index stands for is measured beside it. Each number comes from a process of its own; the files are made
+in a temporary folder if none is given, the cache is there too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 CLASSES = 400
-DATA = {"csv": ("Csv", "labels.csv"), "folder": ("Folder", ""), "kinetics400": ("Kinetics400", "")}
+DATA = {
+    "csv": ("Csv", "labels.csv"),
+    "folder": ("Folder", ""),
+    "unlabelled": ("Unlabelled", ""),
+    "kinetics400": ("Kinetics400", ""),
+}
 WORKERS = 2
 
 

@@ -104,6 +104,22 @@ def test_names_that_are_no_text_and_rates():
     assert SampleIndex.of(samples) == samples
 
 
+def test_columns_of_one_class_each_are_what_samples_give():
+    ids = ["ü", "\udcff", "c"]
+    index = SampleIndex.labelled([f"/v/{name}.mp4" for name in ids], [2, 0, 2], ids)
+    made = SampleIndex.of([Sample(f"/v/{name}.mp4", 0 if name == "\udcff" else 2, id=name) for name in ids])
+    assert index == made
+    assert {name: array.dtype for name, array in index.arrays.items()} == {
+        name: array.dtype for name, array in made.arrays.items()
+    }
+    assert len(SampleIndex.labelled([], [], [])) == 0
+
+
+def test_an_index_with_numbers_that_are_none_equals_itself():
+    index = SampleIndex.of([Sample("a.mp4", {"labels": [1], "speed": [float("nan")]}), Sample("b.mp4")])
+    assert index == index[:] != index[:1]
+
+
 def test_labels_and_whose_they_are():
     index = SampleIndex.of([Sample("a", (1, 2)), Sample("b", ()), Sample("c", (0,))])
     labels, rows = index.labels

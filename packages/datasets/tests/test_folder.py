@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_class_folders_are_split_by_class_and_stay_so(tmp_path: Path) -> None:
     after = read_folder(tmp_path).samples
     assert all(set(before[split]) <= set(after[split]) for split in before)
     assert sum(map(len, after.values())) == 47
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_that_are_no_text_are_split_too(tmp_path: Path) -> None:
+    classes(tmp_path, wave=5, clap=5)
+    (tmp_path / "wave" / "\udcff.mp4").touch()
+    drawn = read_folder(tmp_path)
+    assert sum("wave/\udcff.mp4" in [sample.id for sample in part] for part in drawn.samples.values()) == 1
+    assert read_folder(tmp_path) == drawn
 
 
 def test_split_folders(tmp_path: Path) -> None:

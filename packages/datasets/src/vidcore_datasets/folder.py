@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS, is_video
+from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
@@ -68,14 +68,11 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
 
     index = {name: number for number, name in enumerate(classes)}
     start = len(beginning(root))
-    given = {
-        split: [
-            Sample(file, index[name], id=file[start:].replace(os.sep, "/"))
-            for name, files in by_class.items()
-            for file in files
-        ]
-        for split, by_class in videos.items()
-    }
+    given: dict[Split, SampleIndex] = {}
+    for split, by_class in videos.items():
+        paths = [path for files in by_class.values() for path in files]
+        targets = [index[name] for name, files in by_class.items() for _ in files]
+        given[split] = SampleIndex.labelled(paths, targets, [path[start:].replace(os.sep, "/") for path in paths])
     samples = complete_splits(given, root, root / "splits.csv", seed)
     annotations = Annotations(Task("single_label", tuple(classes)), samples)
     warn_of_unseen(annotations, root)

@@ -77,7 +77,9 @@ def draw_splits(
         lacking = Counter(split_sizes(len(paths), splits))
         lacking.subtract(drawn[path] for path in paths if path in drawn)
         new = (path for path in paths if path not in drawn)
-        for path in sorted(new, key=lambda path: hashlib.sha256(f"{seed}/{path}".encode()).digest()):
+        for path in sorted(
+            new, key=lambda path: hashlib.sha256(f"{seed}/{path}".encode("utf-8", "surrogateescape")).digest()
+        ):
             drawn[path] = max(splits, key=lambda split: lacking[split])
             lacking[drawn[path]] -= 1
     return drawn

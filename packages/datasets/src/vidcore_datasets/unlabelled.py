@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS, is_video
+from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning
 
 
-def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[Sample]]:
+def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, SampleIndex]:
     """Lists the videos below a folder, at any depth, as ``train`` and ``val``.
 
     Hidden files and folders, and files that are not videos, are ignored. The videos whose paths have the lowest hashes
@@ -47,12 +47,15 @@ def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, list[
     if not ids:
         raise UserError(f"{root} has no video ({' '.join(sorted(VIDEO_ENDINGS))}) at any depth")
     count = max(1, min(round(len(ids) * val_share), len(ids) - 1)) if val_share and len(ids) > 1 else 0
-    held_out = set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
+    held_out = set(
+        sorted(ids, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())[:count]
+    )
+    parts = {"train": [name for name in ids if name not in held_out], "val": [name for name in ids if name in held_out]}
     folder = beginning(root)
-    samples: dict[str, list[Sample]] = {"train": [], "val": []}
-    for name in ids:
-        samples["val" if name in held_out else "train"].append(Sample(f"{folder}{name}", 0, id=name))
-    return samples
+    return {
+        split: SampleIndex.labelled([f"{folder}{name}" for name in part], [0] * len(part), part)
+        for split, part in parts.items()
+    }
 
 
 class Unlabelled(Annotated):
