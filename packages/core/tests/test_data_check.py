@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,8 @@ from PIL import Image
 from vidcore.cli import main
 from vidcore.files import expand_paths
 from vidcore.tools import check
-from vidcore.tools.check import check_file, check_files
+from vidcore.tools.check import check_file, check_files, digest
+from vidcore.tools.earlier import match
 from vidcore.tools.structure import broken_structure
 from vidcore.video import write_video
 
@@ -74,8 +77,9 @@ def test_the_report_names_what_is_broken_and_why(healthy, tmp_path, capsys):
 def test_all_is_well(healthy, capsys):
     assert main(["data", "check", str(healthy)]) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head == "path,status,reason,frames,fps,width,height,duration,audio,seconds"
+    assert head == "path,status,reason,frames,fps,width,height,duration,audio,seconds,sha256"
     assert row.startswith(f"{healthy},ok,,40,")
+    assert row.endswith(f",{hashlib.sha256(healthy.read_bytes()).hexdigest()}")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -268,6 +272,143 @@ def test_pictures_beside_videos_are_no_frames(healthy, tmp_path):
     (tmp_path / "none").mkdir()
     assert expand_paths([str(tmp_path)], frames=True) == [str(tmp_path / "clip.mp4")]
     assert check_file(str(tmp_path / "none")).reason == "has no pictures"
+
+
+def pictures_written(folder, ending="webp"):
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(2):
+        noise = Image.fromarray(rng.integers(0, 255, (100, 120, 3), np.uint8))
+        noise.save(folder / f"{number:05d}.{ending}", quality=90)
+
+
+def test_the_digest_is_that_of_sha256sum(healthy, tmp_path):
+    assert digest(str(healthy)) == hashlib.sha256(healthy.read_bytes()).hexdigest()
+    pictures_written(tmp_path / "frames")
+    (tmp_path / "frames" / "notes.txt").write_text("no picture")
+    whole = digest(str(tmp_path / "frames"))
+    if shutil.which("sha256sum"):
+        printed = subprocess.run("sha256sum *.webp", shell=True, cwd=tmp_path / "frames", capture_output=True).stdout
+        assert whole == hashlib.sha256(printed).hexdigest()
+    (tmp_path / "frames" / "00000.webp").rename(tmp_path / "frames" / "00002.webp")
+    assert digest(str(tmp_path / "frames")) not in (whole, "")
+    assert digest(str(tmp_path / "missing.mp4")) == ""
+    assert check_file(str(tmp_path / "missing.mp4")).sha256 == ""
+
+
+CHANGED = "its bytes have changed since earlier.csv"
+
+
+def test_damage_that_decoders_take_for_valid_data_is_found_against_an_earlier_report(tmp_path):
+    made, good, rng = tmp_path / "made", tmp_path / "here" / "clips", random.Random(0)
+    made.mkdir()
+    formats = [(ending, "libx264", "pcm_s16le") for ending in ("mov", "avi", "mkv")] + [("webm", "libvpx-vp9", None)]
+    for ending, video, audio in formats:
+        path = written(made / f"clip.{ending}", video, audio)
+        for number in range(6):
+            (good / ending).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, good / ending / f"{number}.{ending}")
+    for number in range(6):
+        pictures_written(good / "frames" / str(number))
+    assert main(["data", "check", str(good), "--output", "earlier.csv"]) == 0
+
+    copied = tmp_path / "cluster" / "data"
+    shutil.copytree(good, copied)
+    assert main(["data", "check", str(copied), "--against", "earlier.csv", "--output", "same.csv"]) == 0
+    assert {row["reason"] for row in rows(tmp_path / "same.csv").values()} == {""}
+
+    for path in [*copied.glob("*/*.*"), *copied.glob("frames/*/00001.webp")]:
+        data = bytearray(path.read_bytes())
+        place = rng.randrange(0, len(data) - 4096)
+        data[place : place + 4096] = rng.randbytes(4096)
+        path.write_bytes(data)
+    assert main(["data", "check", str(copied), "--output", "alone.csv"]) == 1
+    assert main(["data", "check", str(copied), "--against", "earlier.csv", "--output", "report.csv"]) == 1
+    alone, report = rows(tmp_path / "alone.csv"), rows(tmp_path / "report.csv")
+    assert sum(row["status"] == "ok" for row in alone.values()) > 5, "what decoders do not notice"
+    assert len(report) == 30
+    for name, row in report.items():
+        assert row["status"] == "error"
+        assert row["reason"] == (f"{CHANGED}: {alone[name]['reason']}" if alone[name]["reason"] else CHANGED)
+
+
+def test_files_that_are_missing_and_new_ones(healthy, tmp_path, capsys):
+    for name in ("a/1.mp4", "a/2.mp4", "b/3.mp4"):
+        (tmp_path / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(healthy, tmp_path / "old" / name, lambda data: None)
+    assert main(["data", "check", "old", "--output", "earlier.csv"]) == 0
+    shutil.copytree(tmp_path / "old" / "a", tmp_path / "new" / "a")  # the folder b is not copied, and 2 is another one
+    (tmp_path / "new" / "a" / "1.mp4").rename(tmp_path / "new" / "a" / "4.mp4")
+    capsys.readouterr()
+    assert main(["data", "check", str(tmp_path / "new"), "--against", "earlier.csv", "--output", "report.csv"]) == 1
+    assert "4 files: 2 ok, 2 broken" in (said := capsys.readouterr().err) and "compared with earlier.csv: 1" in said
+    report = rows(tmp_path / "report.csv")
+    assert {name: row["status"] for name, row in report.items()} == {
+        "1.mp4": "error",
+        "2.mp4": "ok",
+        "3.mp4": "error",
+        "4.mp4": "ok",
+    }
+    assert report["3.mp4"]["reason"] == "is missing: earlier.csv lists it"
+    assert report["3.mp4"]["path"] == str(tmp_path / "new" / "b" / "3.mp4"), "where it would be"
+    assert (report["3.mp4"]["frames"], report["3.mp4"]["sha256"]) == ("0", "")
+    # That report can be compared with in turn: what was missing has no digest, so that nothing can have changed.
+    shutil.copytree(tmp_path / "old" / "b", tmp_path / "new" / "b")
+    assert main(["data", "check", "new", "--against", "report.csv", "--output", "again.csv"]) == 1
+    again = rows(tmp_path / "again.csv")
+    assert [name for name, row in again.items() if row["reason"]] == ["1.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "earlier", "found", "missing"),
+    [
+        (["a/1", "b/2"], ["a/1", "b/2"], {"a/1": "a/1", "b/2": "b/2"}, []),
+        (["/x/y/a/1", "/x/y/b/1"], ["../d/a/1", "../d/b/1"], {"/x/y/a/1": "../d/a/1", "/x/y/b/1": "../d/b/1"}, []),
+        (["/x/1"], ["/y/z/1"], {"/x/1": "/y/z/1"}, []),
+        (["/x/train/a/1"], ["d/train/a/1", "d/val/a/1"], {"/x/train/a/1": "d/train/a/1"}, ["/x/val/a/1"]),
+        (["/x/a/1", "/x/b/1"], ["/y/b/1"], {"/x/b/1": "/y/b/1"}, []),
+        (["/x/a/1"], ["/x/a/1", "/x/a/2", "/x/b/3"], {"/x/a/1": "/x/a/1"}, ["/x/a/2", "/x/b/3"]),
+        (["/x/1"], ["/y/2"], {}, ["/x/2"]),
+        (["./a/1", "a/1"], ["a/1"], {"./a/1": "a/1", "a/1": "a/1"}, []),
+    ],
+)
+def test_files_are_found_again_in_another_folder(paths, earlier, found, missing):
+    of = {path: f"digest of {path}" for path in earlier}
+    assert match(paths, of) == ({path: of[then] for path, then in found.items()}, missing)
+
+
+HEAD = "path,status,reason,frames,fps,width,height,duration,audio,seconds,sha256\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "earlier.csv: No such file or directory"),
+        ("", "earlier.csv has no column "),
+        ("path,status,reason\na.mp4,ok,\n", "earlier.csv has no column sha256: it must be a report"),
+        (f"sha256\n{'a' * 64}\n", "earlier.csv has no column path"),
+        (HEAD, "earlier.csv lists no file to compare with"),
+        (
+            f"{HEAD}a.mp4,ok,,1,,,,,,,{'b' * 63}\n",
+            "earlier.csv, line 2: sha256 must be 64 hexadecimal digits, not 'bbb",
+        ),
+        (f"path,sha256\na.mp4,{'a' * 64}\nb.mp4\n", "earlier.csv, line 3: sha256 must be 64"),
+        ("path,sha256\n" + "a" * 200_000, "earlier.csv: field larger than field limit"),
+    ],
+)
+def test_a_bad_earlier_report_is_refused_before_anything_is_decoded(healthy, monkeypatch, capsys, text, says):
+    monkeypatch.setattr(check, "check_files", None)
+    if text is not None:
+        Path("earlier.csv").write_text(text)
+    assert main(["data", "check", str(healthy), "--against", "earlier.csv", "--output", "report.csv"]) == 1
+    assert says in capsys.readouterr().err
+    assert not Path("report.csv").exists()
+
+
+def test_the_earlier_report_is_not_overwritten(healthy, capsys):
+    assert main(["data", "check", str(healthy), "--output", "earlier.csv"]) == 0
+    assert main(["data", "check", str(healthy), "--against", "earlier.csv", "--output", "./earlier.csv"]) == 2
+    assert "--output would overwrite earlier.csv" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,19 @@ def pictures(folder: str | os.PathLike[str]) -> list[str]:
         OSError: The system's own.
     """
     return sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in PICTURE_ENDINGS)  # noqa: PTH208
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The digest of a file's bytes, 64 hexadecimal digits.
+
+    Raises:
+        OSError: The system's own.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def expand_paths(arguments: Sequence[str], frames: bool = False) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.files import sha256
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Weights:
         return path
 
     def _verify(self, path: Path) -> None:
-        found, record = _sha256(path), path.with_name(path.name + ".sha256")
+        found, record = sha256(path), path.with_name(path.name + ".sha256")
         wanted = self.sha256 or (record.read_text(encoding="ascii").strip() if record.exists() else "")
         if not wanted:
             record.write_text(found, encoding="ascii")
@@ -68,14 +69,6 @@ class Weights:
             path.unlink()
             kept = "" if self.sha256 else f"; the sum of the first download is in {record}"
             raise UserError(f"{self.url} has sha256 {found}, not {wanted}: the file was removed, try again{kept}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TextIO
 
+from vidcore.cli import UsageError
 from vidcore.cli.data_sets import DataParser, videos
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
@@ -22,33 +25,48 @@ def main(command: str, argv: list[str]) -> int:
         command, "Decode every frame and all sound of video files; report as CSV, a row as soon as a file is done."
     )
     parser.add_argument("--output", metavar="FILE.csv", help="the report; default: print")
+    parser.add_argument("--against", metavar="EARLIER.csv", help="report what has changed since an earlier report")
     add_process_options(parser, 60, "seconds a file may take, besides one a megabyte")
     arguments = parser.parse(argv)
-    workers = processes(arguments)
+    arguments.num_workers = processes(arguments)
+    earlier = _earlier(arguments) if arguments.against else {}
     paths = list(videos(arguments)[0])
-    workers = min(workers, len(paths))
     if arguments.output is None:
-        return check(paths, sys.stdout, workers, arguments.timeout)
+        return check(paths, earlier, sys.stdout, arguments)
     Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
     # Names of files may hold bytes that are no text; they are written as they are.
     with Path(arguments.output).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return check(paths, file, workers, arguments.timeout)
+        return check(paths, earlier, file, arguments)
 
 
-def check(paths: list[str], file: TextIO, workers: int, timeout: float) -> int:
-    """Writes the report, and a summary to the standard error."""
+def _earlier(arguments: argparse.Namespace) -> dict[str, str]:
+    from vidcore.tools.earlier import read_digests
+
+    if arguments.output and Path(arguments.output).resolve() == Path(arguments.against).resolve():
+        raise UsageError(f"--output would overwrite {arguments.against}, which --against compares with")
+    return read_digests(arguments.against)
+
+
+def check(paths: list[str], earlier: Mapping[str, str], file: TextIO, arguments: argparse.Namespace) -> int:
+    """Writes the report, and a summary to the standard error; ``earlier`` is path to digest in an earlier report."""
     from vidcore.tools.check import FileReport, check_files
+    from vidcore.tools.earlier import compared, match
 
+    known, missing = match(paths, earlier) if earlier else ({}, [])
+    total = len(paths) + len(missing)
     begin, counts = time.perf_counter(), Counter[str]()
     writer = csv.DictWriter(file, [field.name for field in fields(FileReport)], lineterminator="\n")
     writer.writeheader()
     shown = file is not sys.stdout or not sys.stdout.isatty()  # rows on a terminal are progress enough
-    with closing(check_files(paths, workers, timeout)) as reports, Progress("files", len(paths), shown) as progress:
-        for report in reports:
+    found = check_files(paths, min(arguments.num_workers, len(paths)), arguments.timeout)
+    with closing(found), Progress("files", total, shown) as progress:
+        for report in compared(found, known, missing, arguments.against):
             writer.writerow(asdict(report))
             file.flush()
             counts[report.status] += 1
             progress.advance()
     seconds = time.perf_counter() - begin
-    print(f"vid: {len(paths)} files: {counts['ok']} ok, {counts['error']} broken; {seconds:.1f} s", file=sys.stderr)
+    comparing = f"; compared with {arguments.against}: {sum(map(bool, known.values()))}" if earlier else ""
+    summary = f"{counts['ok']} ok, {counts['error']} broken; {seconds:.1f} s{comparing}"
+    print(f"vid: {total} files: {summary}", file=sys.stderr)
     return 1 if counts["error"] else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,7 +17,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vidcore.files import pictures
+from vidcore.files import pictures, sha256
 from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.structure import broken_structure
 
@@ -49,6 +50,8 @@ class FileReport:
     """The codec of the sound; empty where there is none."""
     seconds: float | None = None
     """How long decoding took."""
+    sha256: str = ""
+    """See :func:`digest`."""
 
 
 def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[FileReport, None, None]:
@@ -80,7 +83,7 @@ def check_file(path: str) -> FileReport:
 
     It is broken if FFmpeg reports an error, even one that it hides in the picture, if it ends before its header says,
     if the elements of its container do not fit together, or if a frame holds a long run of zeros. Damage that decoders
-    take for valid data is not found: uncompressed sound has no redundancy that could tell, and VP9 little.
+    take for valid data shows in the digest alone: uncompressed sound has no redundancy that could tell, and VP9 little.
     """
     report, begin = FileReport(path), time.perf_counter()
     if Path(path).is_dir():
@@ -89,7 +92,23 @@ def check_file(path: str) -> FileReport:
         _read(report)
     report.status = "error" if report.reason else "ok"
     report.seconds = round(time.perf_counter() - begin, 3)
+    report.sha256 = digest(path)
     return report
+
+
+def digest(path: str) -> str:
+    """SHA-256 of a file's bytes; of a folder, that of what the command ``sha256sum`` prints of its pictures by name.
+
+    So each picture's bytes and name count, and their order, which is that of ``LC_ALL=C``. 64 hexadecimal digits; empty
+    where something cannot be read.
+    """
+    try:
+        if not Path(path).is_dir():
+            return sha256(path)
+        lines = [f"{sha256(Path(path, name))}  {name}\n" for name in pictures(path)]
+    except OSError:
+        return ""
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read(report: FileReport) -> None:
