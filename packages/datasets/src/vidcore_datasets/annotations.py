@@ -63,7 +63,7 @@ def complete_splits(
     """
     train, val, test = (SampleIndex.of(given.get(split, ())) for split in ("train", "val", "test"))
     if train and not val:
-        keys = [_below(root, path) for path in train.paths]
+        keys = _below(root, train.paths)
         single = bool((train.kinds == INDEX).all())
         strata: dict[str, str] = {}
         for key, stratum in zip(keys, train.labels[0].tolist() if single else repeat(""), strict=single):
@@ -84,10 +84,13 @@ def beginning(root: Path) -> str:
     return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
-def _below(root: Path, path: str) -> str:
+def _below(root: Path, paths: Sequence[str]) -> list[str]:
     start = beginning(root)
-    relative = os.path.normpath(path.removeprefix(start)) if path.startswith(start) else os.path.relpath(path, root)
-    return relative.replace(os.sep, "/")
+    relative = (
+        os.path.normpath(path.removeprefix(start)) if path.startswith(start) else os.path.relpath(path, root)
+        for path in paths
+    )
+    return [path.replace(os.sep, "/") for path in relative]
 
 
 def warn_of_unseen(annotations: Annotations, where: Path) -> None:
