@@ -95,13 +95,13 @@ SETTINGS = {
         glance_size=96,
         focus="efficientnet_lite0",
         patch=96,
-        average="--model.optim.lr 3e-4 --trainer.max_epochs 20",
-        v1="--model.policy_width 256 --model.head_width 256 --model.dropout 0.5 --model.stages.backbones 10 "
-        "--model.stages.windows 8 --model.stages.policy 10 --model.stages.finetuning 5 "
+        average="--model.optim.lr 3e-4 --trainer.max_epochs 10",
+        v1="--model.policy_width 256 --model.head_width 256 --model.dropout 0.5 --model.stages.backbones 5 "
+        "--model.stages.windows 4 --model.stages.policy 4 --model.stages.finetuning 2 "
         "--model.stages.backbones_lr 3e-4 --model.stages.windows_lr 1e-3 --model.stages.finetuning_lr 3e-4 "
-        "--model.stages.focus 0.3 --model.reinforce.epochs 3 --trainer.max_epochs 33",
+        "--model.stages.focus 0.3 --model.reinforce.epochs 3 --trainer.max_epochs 15",
         v2="--model.policy_width 256 --model.head_width 512 --model.rates.glance 1.0 --model.rates.policy 0.3 "
-        "--model.rates.head 3.0 --model.optim.lr 3e-4 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 30",
+        "--model.rates.head 3.0 --model.optim.lr 3e-4 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 12",
     ),
 }
 

@@ -26,7 +26,7 @@ def variables() -> dict[str, np.ndarray]:
 
 
 def endpoints(net: MoViNet, clip: Tensor) -> dict[str, Tensor]:
-    """Outputs of all layers and ``logits``; those of a stream network are images (T, C, H, W)."""
+    """Outputs of all layers and ``logits``; those of a stream network are images (T, H, W, C)."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str, module: torch.nn.Module) -> None:
@@ -61,10 +61,10 @@ def test_stream(variant: str, official: OfficialOutputs) -> None:
         ("logits_stream", stream(net, official.clip(), [1] * official.clip().shape[2])),
     ):
         np.testing.assert_allclose(logits, official.arrays[key], rtol=0, atol=official.tolerance * largest)
-    found["head"] = found["head"].mean((0, 2, 3))[None, :, None, None]
+    found["head"] = found["head"].mean((0, 1, 2))[None, None, None]
     assert set(official.endpoints) == found.keys()
     for name in official.endpoints:
-        official.check_endpoint(name, found[name].transpose(0, 1)[None])
+        official.check_endpoint(name, found[name].permute(3, 0, 1, 2)[None])
 
 
 def test_logits(outputs: dict[str, Tensor]) -> None:

@@ -156,20 +156,21 @@ def test_training_and_streaming_are_the_same_code() -> None:
 def test_temporal_convolution_by_hand() -> None:
     layer = CausalConvNorm(2, 3)
     nn.init.normal_(layer.conv.weight)
-    x = torch.randn(4, 2, 3, 3)  # one row of four frames
+    x = torch.randn(4, 3, 3, 2)  # one row of four frames
     got, state = layer.eval()(x, {name: torch.zeros(1, 3, 3, 2) for name in layer.state_names})
-    padded = torch.cat([torch.zeros(2, 2, 3, 3), x])
+    padded = torch.cat([torch.zeros(2, 3, 3, 2), x])
     weight = layer.conv.weight.reshape(2, 3)
-    expected = sum(padded[i : i + 4] * weight[:, i, None, None] for i in range(3)) / (1 + 1e-3) ** 0.5
+    expected = sum(padded[i : i + 4] * weight[:, i] for i in range(3)) / (1 + 1e-3) ** 0.5
     torch.testing.assert_close(got, nn.functional.hardswish(expected))
-    assert torch.equal(state["ago1"], x[3:].permute(0, 2, 3, 1))
-    assert torch.equal(state["ago2"], x[2:3].permute(0, 2, 3, 1))
+    assert torch.equal(state["ago1"], x[3:])
+    assert torch.equal(state["ago2"], x[2:3])
 
 
 def test_running_means() -> None:
     values = torch.randn(2, 5, 3)
-    first = running_means(values[:, :2], torch.zeros(2, 3), torch.zeros(2))
-    rest = running_means(values[:, 2:], first[:, -1], torch.full((2,), 2.0))
+    numbers = torch.arange(1.0, 6).expand(2, -1)[..., None]
+    first = running_means(values[:, :2], torch.zeros(2, 3), numbers[:, :2])
+    rest = running_means(values[:, 2:], first[:, -1], numbers[:, 2:])
     expected = torch.stack([values[:, : i + 1].mean(1) for i in range(5)], 1)
     torch.testing.assert_close(torch.cat([first, rest], 1), expected)
 
@@ -177,7 +178,7 @@ def test_running_means() -> None:
 def test_positional_encoding_by_hand() -> None:
     encoding = PositionalEncoding(4)
     nn.init.constant_(encoding.scale, 2.0)
-    got = encoding(torch.tensor([[7.0]]))[0, 0]
+    got = encoding(torch.tensor([[[7.0]]]))[0, 0]
     expected = 2 * torch.tensor([7.0, 0.07, 7.0, 0.07])
     torch.testing.assert_close(got, torch.cat([2 * (expected[:2] / 2).sin(), 2 * (expected[2:] / 2).cos()]))
 
@@ -204,10 +205,10 @@ def test_in_bfloat16_states_keep_their_means_in_float32() -> None:
 def test_ten_thousand_frames_do_not_wear_out_the_mean() -> None:
     mean, total = torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    for seen in range(10_000):
+    for number in range(1, 10_001):
         value = torch.rand(1, 3, generator=generator)
         total += value
-        mean = running_means(value[:, None], mean, torch.tensor([float(seen)]))[:, 0]
+        mean = running_means(value[:, None], mean, torch.tensor([[[float(number)]]]))[:, 0]
     torch.testing.assert_close(mean.double(), total / 10_000, rtol=1e-5, atol=0)
 
 

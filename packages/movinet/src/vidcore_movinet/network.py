@@ -142,7 +142,7 @@ class MoViNet(nn.Module):
         for module in list(net.modules()):
             if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
                 module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var]
-                module.bn = nn.Identity()  # type: ignore[assignment]
+                module.bn = nn.Identity() if isinstance(module, ConvNorm) else None  # type: ignore[assignment]
         for module in net.modules():
             if isinstance(module, (Bottleneck, StreamBottleneck)):
                 for part in module.projection.conv.parameters():
@@ -226,15 +226,16 @@ class MoViNet(nn.Module):
     def features(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """As :meth:`step`, with the features of all that was seen up to each frame, (B, t, P), in place of logits."""
         self._check(frames, state)
-        seen, after = state["seen"], {"seen": state["seen"] + frames.shape[2]}
-        x = self.stem(frames.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        after = {"seen": state["seen"] + frames.shape[2]}
+        numbers = state["seen"][:, None, None] + torch.arange(1, frames.shape[2] + 1, device=frames.device)[:, None]
+        x = self.stem(frames.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous())
         for name, layer in self._bottlenecks():
-            inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, seen)
+            inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, numbers)
             x, new = checkpointed(layer, *inputs) if self.checkpointing and self.training else layer(*inputs)
             for key, value in new.items():
                 after[f"{name}.{key}"] = value
-        features = self.project(x).permute(0, 2, 3, 1).mean((1, 2)).unflatten(0, (len(seen), -1))
-        means = running_means(features, state["head.mean"], seen)
+        features = self.project(x).mean((1, 2)).unflatten(0, numbers.shape[:2])
+        means = running_means(features, state["head.mean"], numbers)
         return means, {**after, "head.mean": means[:, -1]}
 
     def _bottlenecks(self) -> Iterator[tuple[str, StreamBottleneck]]:

@@ -1,7 +1,8 @@
 """The building blocks of MoViNet's stream networks, which see the past only and take a video in pieces of any length.
 
-Frames pass as images (B·T, C, H, W), the T of a row one after another, so that every convolution is one in two
-dimensions. What a layer has to remember between the pieces is a dictionary of tensors, given and returned.
+Frames pass as images with the channels last, (B·T, H, W, C), the T of a row one after another, so that a convolution of
+one pixel is a matrix product, every other one in space has two dimensions, and nothing is transposed between them. What a
+layer has to remember between the pieces is a dictionary of tensors, given and returned.
 """
 
 from __future__ import annotations
@@ -28,15 +29,31 @@ class ImageConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C', H / stride, W / stride), rounded up."""
+        """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
+        if self.kernel_size == (1, 1):
+            return F.linear(x, self.weight.flatten(1), self.bias)
         (top, bottom), (left, right) = (
             same_padding(size, kernel, stride)
-            for size, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+            for size, kernel, stride in zip(x.shape[1:3], self.kernel_size, self.stride, strict=True)
         )
         # Zeros that both ends have are left to the convolution: padding a copy costs time.
         if bottom > top or right > left:
-            x = F.pad(x, (0, right - left, 0, bottom - top))
-        return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
+            x = F.pad(x, (0, 0, 0, right - left, 0, bottom - top))
+        x = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, (top, left), groups=self.groups)
+        return x.permute(0, 2, 3, 1)
+
+
+class ImageNorm(nn.BatchNorm2d):
+    """Batch normalisation of images with the channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, H, W, C) to the same."""
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def hard_swish(x: Tensor) -> Tensor:
+    """Hard swish of what nothing else uses: in its place, unless gradients want it."""
+    return F.hardswish(x, inplace=not torch.is_grad_enabled())
 
 
 class ImageConvNorm(nn.Module):
@@ -47,21 +64,26 @@ class ImageConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = ImageConv(in_channels, out_channels, kernel, stride, groups)
-        self.bn = nn.BatchNorm2d(out_channels, eps=1e-3)
-        self.activation = nn.Hardswish() if act else nn.Identity()
+        self.bn: ImageNorm | None = ImageNorm(out_channels, eps=1e-3)
+        """None: it is in the convolution's weights."""
+        self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C', H / stride, W / stride), rounded up."""
-        return self.activation(self.bn(self.conv(x)))
+        """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
+        x = self.conv(x)
+        if self.bn is not None:
+            x = self.bn(x)
+        return hard_swish(x) if self.act else x
 
 
 class ImagePool(nn.Module):
     """:class:`~vidcore_movinet.layers.SamePool` of images."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, H / 2, W / 2), rounded up."""
-        kernel, padding = pool_windows(x.shape[2:])
-        return F.avg_pool2d(x, kernel, 2, padding, ceil_mode=True, count_include_pad=False)
+        """From (N, H, W, C) to (N, H / 2, W / 2, C), rounded up."""
+        kernel, padding = pool_windows(x.shape[1:3])
+        x = F.avg_pool2d(x.permute(0, 3, 1, 2), kernel, 2, padding, ceil_mode=True, count_include_pad=False)
+        return x.permute(0, 2, 3, 1)
 
 
 class CausalConvNorm(nn.Module):
@@ -81,43 +103,36 @@ class CausalConvNorm(nn.Module):
         self.conv = nn.Conv3d(
             channels, channels, (frames, kernel, kernel), (1, stride, stride), groups=channels, bias=False
         )
-        self.bn = nn.BatchNorm2d(channels, eps=1e-3)
-        self.activation = nn.Hardswish()
+        self.bn: ImageNorm | None = ImageNorm(channels, eps=1e-3)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """From (B·T, C, H, W) and the frames before, ``ago1`` (B, H, W, C), ``ago2`` …, to the same T frames later."""
+        """From (B·T, H, W, C) and the frames before, ``ago1`` (B, H, W, C), ``ago2`` …, to the same T frames later."""
         frames = [state[name] for name in self.state_names]
         rows = len(frames[0])
-        if frames[0].shape[1:3] != x.shape[2:]:
-            here, there = list(x.shape[2:]), list(frames[0].shape[1:3])
+        if frames[0].shape[1:3] != x.shape[1:3]:
+            here, there = list(x.shape[1:3]), list(frames[0].shape[1:3])
             raise UserError(f"frames of another size than the state is for: {here} inside the network, not {there}")
         if len(x) == rows and self.conv.kernel_size[1] == 1:
-            frames.append(x.permute(0, 2, 3, 1))
+            frames.append(x)
             out = self.one_frame(frames)
             frames = frames[1:]
         else:
-            new = x.unflatten(0, (rows, -1)).transpose(1, 2)  # (B, C, T, H, W)
-            clip = torch.cat([*(frame.permute(0, 3, 1, 2).unsqueeze(2) for frame in frames), new], 2)
-            out = self.convolve(clip).transpose(1, 2).flatten(0, 1)
+            clip = torch.cat([*(frame.unsqueeze(1) for frame in frames), x.unflatten(0, (rows, -1))], 1)
+            out = self.convolve(clip.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
             # Copies: views would keep the whole clip in memory.
-            frames = [
-                frame.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
-                for frame in clip[:, :, 1 - self.frames :].unbind(2)
-            ]
-        return self.activation(self.bn(out)), dict(zip(self.state_names, frames, strict=True))
+            frames = [frame.contiguous().clone() for frame in clip[:, 1 - self.frames :].unbind(1)]
+        if self.bn is not None:
+            out = self.bn(out)
+        return hard_swish(out), dict(zip(self.state_names, frames, strict=True))
 
     def one_frame(self, frames: list[Tensor]) -> Tensor:
-        """The convolution over as many frames (B, H, W, C) as its kernel has, the oldest first, copying none.
-
-        Channels are last, as they lie in memory, so that what converts the network to such a layout transposes nothing.
-        """
-        weights = self.conv.weight.view(-1, self.frames).unbind(1)
-        out, *rest = (frame * weight for frame, weight in zip(frames, weights, strict=True))
-        for product in rest:
-            out = out + product
-        if self.conv.bias is not None:
-            out = out + self.conv.bias
-        return out.permute(0, 3, 1, 2)  # (B, C, H, W)
+        """The convolution over as many frames (B, H, W, C) as its kernel has, the oldest first, copying none."""
+        first, *weights = self.conv.weight.view(-1, self.frames).t().contiguous()
+        bias = self.conv.bias
+        out = frames[0] * first if bias is None else torch.addcmul(bias, frames[0], first)
+        for frame, weight in zip(frames[1:], weights, strict=True):
+            out = out.addcmul_(frame, weight)
+        return out
 
     def convolve(self, clip: Tensor) -> Tensor:
         """From (B, C, T + kernel - 1, H, W) to (B, C, T, H / stride, W / stride), rounded up."""
@@ -130,22 +145,20 @@ class CausalConvNorm(nn.Module):
         return F.conv3d(clip, self.conv.weight, self.conv.bias, stride, groups=clip.shape[1])
 
 
-def running_means(values: Tensor, mean: Tensor, seen: Tensor) -> Tensor:
+def running_means(values: Tensor, mean: Tensor, numbers: Tensor) -> Tensor:
     """Means of all values up to each of some new ones, in float32, which a sum of many would outgrow.
 
     Args:
         values: (B, T, C), new.
         mean: (B, C), of those before.
-        seen: (B,) number of those before, float32.
+        numbers: (B, T, 1) of the new ones among all, from 1, float32.
 
     Returns:
         (B, T, C).
     """
-    values, before = values.float(), mean[:, None]
-    if values.shape[1] == 1:
-        return before + (values - before) / (seen[:, None, None] + 1)
-    count = seen[:, None, None] + torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
-    return before + (values - before).cumsum(1) / count
+    before = mean[:, None]
+    new = values.float() - before
+    return torch.addcdiv(before, new if new.shape[1] == 1 else new.cumsum(1), numbers)
 
 
 class PositionalEncoding(nn.Module):
@@ -157,9 +170,9 @@ class PositionalEncoding(nn.Module):
         self.channels = channels
 
     def forward(self, frames: Tensor) -> Tensor:
-        """From numbers of frames (B, T), from 0, to (B, T, C): all sines, then all cosines."""
+        """From numbers of frames (B, T, 1), from 0, to (B, T, C): all sines, then all cosines."""
         exponents = torch.arange(0, self.channels, 2, device=frames.device) / self.channels
-        angles = frames[..., None] * 10_000.0**-exponents
+        angles = frames * 10_000.0**-exponents
         return self.scale * torch.cat([angles.sin(), angles.cos()], -1)
 
 
@@ -179,23 +192,20 @@ class CausalSqueezeExcite(nn.Module):
         width = squeeze_width(context)
         self.position = PositionalEncoding(context) if position else None
         self.reduce = nn.Linear(context, width)
-        self.activation = nn.Hardswish()
         self.expand = nn.Linear(width, channels)
         self.frame, self.gate_slope = frame, gate_slope
 
-    def forward(self, x: Tensor, state: State, seen: Tensor) -> tuple[Tensor, State]:
-        """From (B·T, C, H, W), the state's ``mean`` (B, C) and the number of frames before (B,) to the same."""
-        frames = x.permute(0, 2, 3, 1).mean((1, 2)).unflatten(0, (len(seen), -1))  # (B, T, C)
-        means = running_means(frames, state["mean"], seen)
+    def forward(self, x: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """From (B·T, H, W, C), the state's ``mean`` (B, C) and the frames' numbers (B, T, 1), from 1, to the same."""
+        frames = x.mean((1, 2)).unflatten(0, numbers.shape[:2])  # (B, T, C)
+        means = running_means(frames, state["mean"], numbers)
         context = torch.cat([means, frames], -1) if self.frame else means
         if self.position is not None:
-            numbers = seen[:, None] + torch.arange(context.shape[1], device=seen.device)
-            context = context + self.position(numbers)
-        gate = self.expand(self.activation(self.reduce(context.to(self.reduce.weight.dtype))))
+            context = context + self.position(numbers - 1)
+        gate = self.expand(hard_swish(self.reduce(context.to(self.reduce.weight.dtype))))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
-        gated = x.permute(0, 2, 3, 1) * gate.flatten(0, 1)[:, None, None]
-        return gated.permute(0, 3, 1, 2), {"mean": means[:, -1]}
+        return x * gate.flatten(0, 1)[:, None, None], {"mean": means[:, -1]}
 
 
 class StreamBottleneck(nn.Module):
@@ -249,19 +259,19 @@ class StreamBottleneck(nn.Module):
             skip["project"] = ImageConvNorm(in_channels, out_channels, act=False)
         self.skip = nn.Sequential(skip)
 
-    def forward(self, x: Tensor, state: State, seen: Tensor) -> tuple[Tensor, State]:
-        """From frames (B·T, C, H, W), the layer's state and the number of frames before (B,) to the same, T later."""
+    def forward(self, x: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
+        """From frames (B·T, H, W, C), the layer's state and the frames' numbers (B, T, 1), from 1, to the same."""
         residual, after = self.expansion(x), {}
         if self.feature is not None:
             residual = self.feature(residual)
         if self.temporal is not None:
             residual, after = self.temporal(residual, state)
-        residual, mean = self.se(residual, state, seen)
+        residual, mean = self.se(residual, state, numbers)
         residual = self.projection(residual)
         if self.scale is not None:  # else it is in the projection's weights
             residual = self.scale * residual
         if self.training:  # a sample is all frames of a row
-            residual = self.drop(residual.unflatten(0, (len(seen), -1))).flatten(0, 1)
+            residual = self.drop(residual.unflatten(0, numbers.shape[:2])).flatten(0, 1)
         return self.skip(x) + residual, {**after, **mean}
 
     def shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
