@@ -141,7 +141,7 @@ class MoViNet(nn.Module):
         net = copy.deepcopy(self).eval()
         for module in list(net.modules()):
             if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
-                module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var]
+                module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var,arg-type]
                 module.bn = nn.Identity() if isinstance(module, ConvNorm) else None  # type: ignore[assignment]
         for module in net.modules():
             if isinstance(module, (Bottleneck, StreamBottleneck)):

@@ -1,8 +1,8 @@
 """The building blocks of MoViNet's stream networks, which see the past only and take a video in pieces of any length.
 
-Frames pass as images with the channels last, (B·T, H, W, C), the T of a row one after another, so that a convolution of
-one pixel is a matrix product, every other one in space has two dimensions, and nothing is transposed between them. What a
-layer has to remember between the pieces is a dictionary of tensors, given and returned.
+Frames pass as images with the channels last, (B·T, H, W, C), the T of a row one after another, so that a convolution
+of one pixel is a matrix product, every other one in space has two dimensions, and nothing is transposed between them.
+What a layer has to remember between the pieces is a dictionary of tensors, given and returned.
 """
 
 from __future__ import annotations
