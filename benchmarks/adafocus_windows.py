@@ -5,10 +5,11 @@
 
 Each row is one `vid fit` and one `vid test` a seed: learnt windows of V1 and V2, windows at random, in the centre and
 around it, the glance network alone, and the focus network on all full frames. As the authors begin with backbones that
-were trained on ImageNet, all of these begin with backbones that were trained on digits which fill the frame (another
-set, made and trained on first), or with EfficientNet-Lite0's ImageNet weights. A run that is in DIR already is not
-repeated. Top-1 is that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if
-the glyph's centre is in it. FOLDER holds the set's `labels.csv`.
+were trained on ImageNet, all of these begin with EfficientNet-Lite0's ImageNet weights, or with backbones that were
+trained on digits which fill the frame (another set, made and trained on first); the glance network was so at the size
+that it will see. Of a digit's 24 pixels in height the glance network sees 4: where it is, hardly which. A run that is
+in DIR already is not repeated. Top-1 is that after the last epoch, of `test` where there is one, else of `val`. A
+window is on the glyph if the glyph's centre is in it. FOLDER holds the set's `labels.csv`.
 """
 
 from __future__ import annotations
@@ -76,16 +77,16 @@ SETTINGS = {
         clip="--model.clip.segments 2 --model.clip.size 96 --model.clip.short_side 96",
         data=f"--data.batch_size 32 {options_of(DIGITS)}",
         glance="tiny_cnn",
-        glance_size=48,
+        glance_size=16,
         focus="small_cnn",
-        patch=44,
+        patch=48,
         average="--model.optim.lr 2e-3 --trainer.max_epochs 20",
         v1="--model.policy_width 128 --model.head_width 256 --model.dropout 0.2 --model.stages.backbones 0 "
-        "--model.stages.windows 10 --model.stages.policy 25 --model.stages.finetuning 5 --model.stages.windows_lr 2e-3 "
+        "--model.stages.windows 6 --model.stages.policy 14 --model.stages.finetuning 5 --model.stages.windows_lr 2e-3 "
         "--model.stages.finetuning_lr 1e-3 --model.stages.policy_lr 2e-3 --model.stages.focus 1.0 "
-        "--model.reinforce.epochs 3 --trainer.max_epochs 40",
+        "--model.reinforce.epochs 3 --trainer.max_epochs 25",
         v2="--model.policy_width 128 --model.head_width 256 --model.rates.glance 1.0 --model.rates.policy 1.0 "
-        "--model.rates.head 1.0 --model.optim.lr 2e-3 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 40",
+        "--model.rates.head 1.0 --model.optim.lr 2e-3 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 25",
     ),
     "tennis7": Setting(
         clip="--model.clip.segments 8 --model.clip.size 224 --model.clip.short_side 224 "
@@ -125,8 +126,8 @@ def rows(setting: Setting) -> dict[str, str]:
 
 def pretrain(setting: Setting, runs: Path, accelerator: str) -> None:
     """Leaves the weights of the backbones for digits where the plugin looks for them."""
-    for backbone in (setting.focus, setting.glance):
-        options = f"--model frame_average --model.backbone {backbone} {setting.average} {options_of(LARGE)}"
+    for backbone, size in ((setting.focus, ""), (setting.glance, f"--model.size {setting.glance_size}")):
+        options = f"--model frame_average --model.backbone {backbone} {size} {setting.average} {options_of(LARGE)}"
         clip = "--model.clip.segments 2 --model.clip.size 48 --model.clip.short_side 48 --data.batch_size 32"
         place = runs / f"pretrained-{backbone}"
         train(place, 0, [*options.split(), *clip.split()], test=False, accelerator=accelerator)

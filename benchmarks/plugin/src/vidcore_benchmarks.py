@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,18 +64,18 @@ WEIGHTS = user_cache_path("vidcore") / "benchmarks"
 
 def small_cnn(pretrained: bool = False) -> Backbone:
     """Four convolutions, stride 8: for what is learnt on a CPU."""
-    return _cnn("small_cnn", (24, 48, 96, 96), pretrained)
+    return _cnn("small_cnn", (24, 48, 96, 96), (2, 2, 2, 1), pretrained)
 
 
 def tiny_cnn(pretrained: bool = False) -> Backbone:
-    """The same at about a quarter of the cost."""
-    return _cnn("tiny_cnn", (12, 24, 48, 48), pretrained)
+    """Three convolutions, stride 2: for frames that are made tiny."""
+    return _cnn("tiny_cnn", (12, 24, 48), (2, 1, 1), pretrained)
 
 
-def _cnn(name: str, widths: Sequence[int], pretrained: bool) -> Backbone:
+def _cnn(name: str, widths: Sequence[int], strides: Sequence[int], pretrained: bool) -> Backbone:
     layers: dict[str, nn.Module] = {}
-    for number, (before, width) in enumerate(itertools.pairwise((3, *widths))):
-        conv = nn.Conv2d(before, width, 3, stride=2 if number < 3 else 1, padding=1, bias=False)
+    for number, (before, width, stride) in enumerate(zip((3, *widths), widths, strides, strict=False)):
+        conv = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
         layers[f"layer{number}"] = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
     net = Backbone(layers, widths[-1])
     if pretrained:
