@@ -143,6 +143,8 @@ class MoViNet(nn.Module):
             if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
                 module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var,arg-type]
                 module.bn = nn.Identity() if isinstance(module, ConvNorm) else None  # type: ignore[assignment]
+            if isinstance(module, ImageConvNorm):  # or a compiled network would transpose what its convolutions see
+                module.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in net.modules():
             if isinstance(module, (Bottleneck, StreamBottleneck)):
                 for part in module.projection.conv.parameters():
