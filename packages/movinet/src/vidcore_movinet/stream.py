@@ -120,7 +120,9 @@ class CausalConvNorm(nn.Module):
             clip = torch.cat([*(frame.unsqueeze(1) for frame in frames), x.unflatten(0, (rows, -1))], 1)
             out = self.convolve(clip.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
             # Copies: views would keep the whole clip in memory.
-            frames = [frame.contiguous().clone() for frame in clip[:, 1 - self.frames :].unbind(1)]
+            frames = [
+                frame.clone(memory_format=torch.contiguous_format) for frame in clip[:, 1 - self.frames :].unbind(1)
+            ]
         if self.bn is not None:
             out = self.bn(out)
         return hard_swish(out), dict(zip(self.state_names, frames, strict=True))
