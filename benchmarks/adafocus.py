@@ -4,9 +4,10 @@
 
 FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
 then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random
-window as well. Ours is folded, as it is served, and so is the focus network that it is compared with. All take turns in
-one process; times are medians over turns, ratios medians of each turn's. Weights are random, which changes no time. All
-in float32 with the channels last, on the CPU on two threads. Prints Markdown tables.
+window as well. Ours is folded, as it is served, and so is the focus network that it is compared with: on all frames in
+one batch, and on a CPU also in the pieces in which ours go; beside them stands ResNet-50 as torchvision has it, neither
+folded nor with the channels last. All take turns in one process; times are medians over turns, ratios medians of each
+turn's. Weights are random, which changes no time. All in float32, on the CPU on two threads. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.flops import count_macs
+from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import AdaFocusNet
 from vidcore_adafocus.exits import confidence, mean_cost, thresholds_for
 
@@ -99,17 +101,19 @@ def steps_of(net: Any, video: Tensor) -> None:
 
 def against(arguments: argparse.Namespace) -> None:
     """AdaFocus beside its focus network on all full frames, and beside the official code."""
-    head = "| batch | network | window | ms a video | full frames, ms | MAC ratio | time ratio | official loop / ours |"
-    print(f"{head} official evaluation / ours |\n|" + " --- |" * 9)
+    head = "| batch | network | window | ms a video | MAC ratio | to full frames | as torchvision has it | in pieces |"
+    print(f"{head} full frames, ms | official loop / ours | official evaluation / ours |\n|" + " --- |" * 11)
     for batch in arguments.batches:
         for variant, patch in NETWORKS:
             with contextlib.ExitStack() as stack:
                 net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE).folded(), arguments.device)
                 video = clips(batch, arguments.device)
-                ways: dict[str, Callable[[], object]] = {
-                    "ours": partial(net, video),
-                    "full": partial(net.focus, video.transpose(1, 2).flatten(0, 1)),
-                }
+                frames = video.transpose(1, 2).flatten(0, 1)
+                ways: dict[str, Callable[[], object]] = {"ours": partial(net, video)}
+                ways["full"] = partial(net.focus.backbone, frames)
+                ways["plain"] = partial(build_backbone("resnet50").eval().to(arguments.device), frames.contiguous())
+                if arguments.device == "cpu":
+                    ways["pieces"] = partial(net.focus, frames)
                 if arguments.official and variant == "v1":
                     theirs = stack.enter_context(official(arguments.official, patch, batch, arguments.device))
                     theirs = prepared(theirs, arguments.device)
@@ -120,14 +124,16 @@ def against(arguments: argparse.Namespace) -> None:
                 times = by_turns(ways, arguments.device, arguments.turns)
             full = FRAMES * count_macs(net.focus, (video[:1, :, 0],)).total
             ours, dense = (1000 * statistics.median(times[name]) / batch for name in ("ours", "full"))
+            to_full = "".join(f" {ratio(times['ours'], times[way])} |" if way in times else " |" for way in FULL)
             peers = "".join(f" {ratio(times[way], times['ours'])} |" if way in times else " |" for way in OFFICIAL)
             print(
-                f"| {batch} | {variant} | {patch} | {ours:.1f} | {dense:.1f} | {net.macs_per_video() / full:.3f} "
-                f"| {ratio(times['ours'], times['full'])} |{peers}",
+                f"| {batch} | {variant} | {patch} | {ours:.1f} | {net.macs_per_video() / full:.3f} |{to_full}"
+                f" {dense:.1f} |{peers}",
                 flush=True,
             )
 
 
+FULL = ("full", "plain", "pieces")
 OFFICIAL = ("loop", "evaluation")
 
 

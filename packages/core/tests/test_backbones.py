@@ -99,3 +99,18 @@ def test_what_cannot_be_followed_is_left_as_it_is() -> None:
     copy = backbones.folded(net)
     torch.testing.assert_close(copy(images), net.eval()(images))
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in copy.modules())
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_pieces_are_the_whole(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = build_backbone("resnet18", frames=frames).double()
+    images, sizes = torch.randn(6, 3, 32, 32, dtype=torch.float64), []
+    net.register_forward_hook(lambda net, given, maps: sizes.append(len(maps)))
+    monkeypatch.setattr(backbones, "PIECE", 3 * 32 * 32)
+    with torch.no_grad():
+        backbones.in_pieces(net, images, frames)  # statistics of all images
+        torch.testing.assert_close(backbones.in_pieces(net.eval(), images, frames), net(images))
+    assert sizes == ([6, 2, 2, 2, 6] if frames else [6, 3, 3, 6])
+    backbones.in_pieces(net, images, frames)  # gradients are wanted
+    assert sizes[-1] == 6

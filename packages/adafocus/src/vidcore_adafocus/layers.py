@@ -12,35 +12,36 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 from torch.nn import functional as F
 
 from vidcore.errors import UserError
-from vidcore.tools.backbones import Backbone
+from vidcore.tools.backbones import Backbone, in_pieces
 from vidcore_adafocus.variants import GRIDS
 
 
 class Glance(nn.Module):
-    """The network that sees whole frames, made ``size``² first where that is given."""
+    """The network that sees whole frames, made ``size``² first where that is given; it shifts between ``frames``."""
 
-    def __init__(self, backbone: Backbone, size: int | None) -> None:
+    def __init__(self, backbone: Backbone, size: int | None, frames: int) -> None:
         super().__init__()
-        self.backbone, self.size = backbone, size
+        self.backbone, self.size, self.frames = backbone, size, frames
         self.num_features = backbone.num_features
 
     def forward(self, images: Tensor) -> Tensor:
         """From (N, 3, H, W) to maps (N, C, h, w)."""
         if self.size and images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return self.backbone(images)
+        return in_pieces(self.backbone, images.contiguous(memory_format=torch.channels_last), self.frames)
 
 
 class Focus(nn.Module):
-    """The network that sees windows."""
+    """The network that sees windows; it shifts between ``frames``."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, frames: int) -> None:
         super().__init__()
-        self.backbone, self.num_features = backbone, backbone.num_features
+        self.backbone, self.frames = backbone, frames
+        self.num_features = backbone.num_features
 
     def forward(self, windows: Tensor) -> Tensor:
         """From (N, 3, P, P) to features (N, C)."""
-        return self.backbone(windows).mean((2, 3))
+        return in_pieces(self.backbone, windows, self.frames).mean((2, 3))
 
 
 # Windows.

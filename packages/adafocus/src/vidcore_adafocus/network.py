@@ -108,8 +108,8 @@ class AdaFocusNet(nn.Module):
         self.glance_name, self.focus_name = glance or spec.glance, focus or spec.focus
         shifts = (self.glance_frames, self.frames) if spec.shift else (0, 0)
         glance_size = glance_size or spec.glance_size
-        self.glance = Glance(build_backbone(self.glance_name, frames=shifts[0]), glance_size)
-        self.focus = Focus(build_backbone(self.focus_name, frames=shifts[1]))
+        self.glance = Glance(build_backbone(self.glance_name, frames=shifts[0]), glance_size, shifts[0])
+        self.focus = Focus(build_backbone(self.focus_name, frames=shifts[1]), shifts[1])
         self.map_size = self.glance.backbone.map_size(glance_size or size, max(1, shifts[0]))
         self.skips = skips
         self.policy = self._policy(spec, windows, places, policy_width or spec.policy_width)

@@ -78,6 +78,27 @@ def folded(backbone: Backbone) -> nn.Module:
         return net
 
 
+PIECE = 300_000
+"""Pixels that go through at once on a CPU: MobileNet-V2's and ResNet-50's activations of them are below 32 MB."""
+
+
+def in_pieces(backbone: nn.Module, images: Tensor, frames: int = 0) -> Tensor:
+    """A backbone's maps of images (N, 3, H, W); evaluated on a CPU, a few images at a time.
+
+    Memory above 32 MB is given back by glibc each time and got again page by page, and fits no cache.
+
+    Args:
+        backbone: From images to maps.
+        images: (N, 3, H, W).
+        frames: Of a clip between which it shifts, as for :func:`build_backbone`: they go through together.
+    """
+    if images.device.type != "cpu" or backbone.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return backbone(images)
+    together = max(1, frames)
+    clips = PIECE // (together * images.shape[2] * images.shape[3])
+    return torch.cat([backbone(piece) for piece in images.split(together * max(1, clips))])
+
+
 def _shift(net: nn.Module, frames: int) -> int:
     """Puts a temporal shift at the beginning of each residual branch; how many there are."""
     count = 0
