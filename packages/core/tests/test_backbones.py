@@ -111,6 +111,6 @@ def test_pieces_are_the_whole(frames: int, monkeypatch: pytest.MonkeyPatch) -> N
     with torch.no_grad():
         backbones.in_pieces(net, images, frames)  # statistics of all images
         torch.testing.assert_close(backbones.in_pieces(net.eval(), images, frames), net(images))
-    assert sizes == ([6, 2, 2, 2, 6] if frames else [6, 3, 3, 6])
+    assert sizes == ([6, 4, 2, 6] if frames else [6, 3, 3, 6])
     backbones.in_pieces(net, images, frames)  # gradients are wanted
     assert sizes[-1] == 6

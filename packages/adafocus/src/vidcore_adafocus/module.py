@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -177,13 +176,9 @@ class AdaFocusModule(VideoModule):
         """Logits, windows and how often each part ran, of whole clips."""
         return self.net(batch["inputs"]["rgb"])
 
-    def for_inference(self) -> AdaFocusModule:
+    def for_inference(self) -> VideoModule:
         """A copy whose network is :meth:`~vidcore_adafocus.AdaFocusNet.folded`."""
-        module = copy.copy(self)
-        module._modules = {**self._modules, "net": self.net.folded()}
-        if self.net.streams:
-            module.init_state, module.step = module.net.init_state, module.net.step
-        return module.eval()
+        return self.with_net(self.net.folded())
 
     def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
         """Glance network, policy, focus network and classifier; by frame, or with temporal shift by clip."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import itertools
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,14 @@ class VideoModule(LightningModule):
     def for_inference(self) -> VideoModule:
         """The model as it is best run: what streams and what is exported; e.g. with normalisation in the weights."""
         return self.eval()
+
+    def with_net(self, net: nn.Module) -> VideoModule:
+        """A copy in eval mode around another network, which takes the place of ``net`` and streams if that did."""
+        module = copy.copy(self)
+        module._modules = {**self._modules, "net": net}
+        for name in {"init_state", "step"} & set(vars(self)):
+            setattr(module, name, getattr(net, name))
+        return module.eval()
 
     def published_weights(self) -> dict[str, Weights]:
         """Published weights of this very network by name, e.g. ``k600``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,13 +95,9 @@ class MoViNetModule(VideoModule):
         figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
 
-    def for_inference(self) -> MoViNetModule:
+    def for_inference(self) -> VideoModule:
         """A copy whose network is :meth:`~vidcore_movinet.MoViNet.folded`."""
-        module = copy.copy(self)
-        module._modules = {**self._modules, "net": self.net.folded()}
-        if self.net.stream:
-            module.init_state, module.step = module.net.init_state, module.net.step
-        return module.eval()
+        return self.with_net(self.net.folded())
 
     def published_weights(self) -> dict[str, Weights]:
         """The weights released for this variant, trained on Kinetics-600."""
