@@ -59,8 +59,8 @@ def corners(positions: Tensor, size: tuple[int, int], patch: int, whole: bool) -
     Returns:
         (..., 2) y and x in pixels.
     """
-    room = torch.tensor([size[0] - patch, size[1] - patch], device=positions.device)
-    found = positions * room
+    y, x = positions.unbind(-1)
+    found = torch.stack([y * (size[0] - patch), x * (size[1] - patch)], -1)
     # A sixth of 96 in float32 may be just below 16.
     return torch.floor(found + 1e-3) if whole else found
 
@@ -248,6 +248,21 @@ class SkippingPolicy(GridPolicy):
         return torch.cat([super().positions(actions[..., 0]), actions[..., 1:].to(self.grid.dtype)], -1)
 
 
+def encoder(
+    features: int, map_size: tuple[int, int], channels: int, width: int, activation: type[nn.Module]
+) -> nn.Sequential:
+    """From maps (N, ``features``, h, w) of that size, reduced to ``channels``, to a hidden layer (N, ``width``)."""
+    return nn.Sequential(
+        nn.Conv2d(features, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        activation(),
+        nn.Flatten(),
+        nn.Linear(channels * math.prod(map_size), width),
+        nn.BatchNorm1d(width),
+        activation(),
+    )
+
+
 class GaussianPolicy(LearntPolicy):
     """V1 with temporal shift: a place anywhere, one for the whole clip.
 
@@ -273,15 +288,7 @@ class GaussianPolicy(LearntPolicy):
     ) -> None:
         super().__init__()
         self.width, self.std = 0, std
-        self.encoder = nn.Sequential(
-            nn.Conv2d(frames * features, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(channels * math.prod(map_size), width),
-            nn.BatchNorm1d(width),
-            nn.ReLU(),
-        )
+        self.encoder = encoder(frames * features, map_size, channels, width, nn.ReLU)
         # The authors' network is recurrent, over the one decision that there is.
         self.gru = nn.GRU(width, width, batch_first=True)
         self.actor = nn.Linear(width, 2)
@@ -310,15 +317,7 @@ class SigmoidPolicy(Policy):
     def __init__(self, features: int, map_size: tuple[int, int], channels: int = 64, width: int = 2048) -> None:
         super().__init__()
         self.width = width
-        self.encoder = nn.Sequential(
-            nn.Conv2d(features, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(channels * math.prod(map_size), width),
-            nn.BatchNorm1d(width),
-            nn.Tanh(),
-        )
+        self.encoder = encoder(features, map_size, channels, width, nn.Tanh)
         self.gru = nn.GRU(width, width, batch_first=True)
         self.actor = nn.Linear(width, 2)
 
@@ -341,13 +340,7 @@ class ClipPolicy(Policy):
         super().__init__()
         self.width = 0
         self.encoder = nn.Sequential(
-            nn.Conv2d(frames * features, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(channels * math.prod(map_size), width),
-            nn.BatchNorm1d(width),
-            nn.Tanh(),
+            *encoder(frames * features, map_size, channels, width, nn.Tanh),
             nn.Linear(width, width // 2),
             nn.BatchNorm1d(width // 2),
             nn.Tanh(),
