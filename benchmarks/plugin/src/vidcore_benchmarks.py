@@ -54,6 +54,7 @@ class FrameAverage(VideoModule):
         frames = video.transpose(1, 2).flatten(0, 1)
         if self.size:
             frames = nn.functional.interpolate(frames, (self.size, self.size), mode="bilinear", antialias=True)
+        frames = frames.contiguous(memory_format=torch.channels_last)
         features = self.backbone(frames).mean((2, 3)).unflatten(0, (len(video), -1))
         return Output(self.classifier(self.dropout(features)).mean(1))
 
