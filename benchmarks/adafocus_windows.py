@@ -3,14 +3,14 @@
     pip install ./benchmarks/plugin[lite0]
     python benchmarks/adafocus_windows.py digits tennis7=FOLDER --runs DIR [--jobs 2]
 
-Each row is one `vid fit` a seed, and one `vid test` where there is a test split: learnt windows of V1 and V2, windows at
-random, in the centre and around it, the glance network alone, and the focus network on all full frames. As the authors begin with backbones that
-were trained on ImageNet, all of these begin with EfficientNet-Lite0's ImageNet weights, or with backbones that were
-trained on digits which fill the frame (another set, made and trained on first); the glance network was so at the size
-that it will see. Of a digit's 24 pixels in height the glance network sees 4: where it is, hardly which. A run that is
-in DIR already is not repeated; one that fails is said and left out. Top-1 is that after the last epoch, of `test` where
-there is one, else of `val`. A window is on the glyph if the glyph's centre is in it. FOLDER holds the set's
-`labels.csv`.
+Each row is one `vid fit` a seed, and one `vid test` where there is a test split: learnt windows of V1 and V2, windows
+at random, in the centre and around it, the glance network alone, and the focus network on all full frames. As the
+authors begin with backbones that were trained on ImageNet, all of these begin with EfficientNet-Lite0's ImageNet
+weights, or with backbones that were trained on digits which fill the frame (another set, made and trained on first);
+the glance network was so at the size that it will see. Of a digit's 24 pixels in height the glance network sees 4:
+where it is, hardly which. A run that is in DIR already is not repeated; one that fails is said and left out. Top-1 is
+that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if the glyph's centre
+is in it. FOLDER holds the set's `labels.csv`.
 """
 
 from __future__ import annotations
