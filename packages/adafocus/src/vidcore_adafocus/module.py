@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
@@ -176,7 +177,7 @@ class AdaFocusModule(VideoModule):
         """Logits, windows and how often each part ran, of whole clips."""
         return self.net(batch["inputs"]["rgb"])
 
-    def for_inference(self) -> VideoModule:
+    def for_inference(self) -> Self:
         """A copy whose network is :meth:`~vidcore_adafocus.AdaFocusNet.folded`."""
         return self.with_net(self.net.folded())
 

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric
+from typing_extensions import Self
 
 from vidcore.atomic import AtomicCheckpointIO
 from vidcore.batch import Batch, Output
@@ -120,11 +121,11 @@ class VideoModule(LightningModule):
         """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name."""
         return {}
 
-    def for_inference(self) -> VideoModule:
+    def for_inference(self) -> Self:
         """The model as it is best run: what streams and what is exported; e.g. with normalisation in the weights."""
         return self.eval()
 
-    def with_net(self, net: nn.Module) -> VideoModule:
+    def with_net(self, net: nn.Module) -> Self:
         """A copy in eval mode around another network, which takes the place of ``net`` and streams if that did."""
         module = copy.copy(self)
         module._modules = {**self._modules, "net": net}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
 from vidcore.module import VideoModule
@@ -95,7 +96,7 @@ class MoViNetModule(VideoModule):
         figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
 
-    def for_inference(self) -> VideoModule:
+    def for_inference(self) -> Self:
         """A copy whose network is :meth:`~vidcore_movinet.MoViNet.folded`."""
         return self.with_net(self.net.folded())
 
