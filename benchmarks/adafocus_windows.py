@@ -7,7 +7,7 @@ Each row is one `vid fit` a seed, and one `vid test` where there is a test split
 at random, in the centre and around it, the glance network alone, and the focus network on all full frames. As the
 authors begin with backbones that were trained on ImageNet, all of these begin with EfficientNet-Lite0's ImageNet
 weights, or with backbones that were trained on digits which fill the frame (another set, made and trained on first);
-the glance network was so at the size that it will see. Of a digit's 24 pixels in height the glance network sees 4:
+the glance network was so at the size that it will see. Of a digit's 24 pixels in height the glance network sees 3:
 where it is, hardly which. A run that is in DIR already is not repeated; one that fails is said and left out. Top-1 is
 that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if the glyph's centre
 is in it. FOLDER holds the set's `labels.csv`.
@@ -80,14 +80,14 @@ SETTINGS = {
         clip="--model.clip.segments 2 --model.clip.size 96 --model.clip.short_side 96",
         data=f"--data.batch_size 32 {options_of(DIGITS)}",
         glance="tiny_cnn",
-        glance_size=16,
+        glance_size=12,
         focus="small_cnn",
-        patch=48,
+        patch=44,
         average="--model.optim.lr 2e-3 --trainer.max_epochs 20",
         v1="--model.policy_width 128 --model.head_width 256 --model.dropout 0.2 --model.stages.backbones 0 "
-        "--model.stages.windows 6 --model.stages.policy 14 --model.stages.finetuning 5 --model.stages.windows_lr 2e-3 "
+        "--model.stages.windows 6 --model.stages.policy 14 --model.stages.finetuning 10 --model.stages.windows_lr 2e-3 "
         "--model.stages.finetuning_lr 1e-3 --model.stages.policy_lr 2e-3 --model.stages.focus 1.0 "
-        "--model.reinforce.epochs 3 --trainer.max_epochs 25",
+        "--model.reinforce.epochs 3 --trainer.max_epochs 30",
         v2="--model.policy_width 128 --model.head_width 256 --model.rates.glance 1.0 --model.rates.policy 1.0 "
         "--model.rates.head 1.0 --model.optim.lr 2e-3 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 25",
     ),
