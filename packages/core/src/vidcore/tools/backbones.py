@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-import urllib.error
 from collections.abc import Mapping
 
 import torch
@@ -61,8 +60,10 @@ def build_backbone(name: str, pretrained: bool = False, frames: int = 0) -> Back
     """
     try:
         backbone: Backbone = plugins.load("vidcore.backbones", name)(pretrained)
-    except (urllib.error.URLError, OSError) as error:
-        raise UserError(f"the ImageNet weights of {name} cannot be downloaded: {error}") from error
+    except OSError as error:  # urllib's are such
+        raise UserError(
+            f"the ImageNet weights of {name} cannot be downloaded: {error}; with pretrained false it begins without"
+        ) from error
     if frames and not _shift(backbone, frames):
         raise UserError(f"backbone {name} has no residual blocks that a temporal shift is known for")
     return backbone
