@@ -30,7 +30,7 @@ class ImageConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
-        if self.kernel_size == (1, 1):
+        if self.kernel_size == (1, 1) and not torch.compiler.is_exporting():  # engines know convolutions better
             return F.linear(x, self.weight.flatten(1), self.bias)
         (top, bottom), (left, right) = (
             same_padding(size, kernel, stride)
