@@ -85,9 +85,9 @@ SETTINGS = {
         patch=44,
         average="--model.optim.lr 2e-3 --trainer.max_epochs 20",
         v1="--model.policy_width 128 --model.head_width 256 --model.dropout 0.2 --model.stages.backbones 0 "
-        "--model.stages.windows 6 --model.stages.policy 14 --model.stages.finetuning 10 --model.stages.windows_lr 2e-3 "
+        "--model.stages.windows 6 --model.stages.policy 20 --model.stages.finetuning 10 --model.stages.windows_lr 2e-3 "
         "--model.stages.finetuning_lr 1e-3 --model.stages.policy_lr 2e-3 --model.stages.focus 1.0 "
-        "--model.reinforce.epochs 3 --trainer.max_epochs 30",
+        "--model.reinforce.epochs 3 --trainer.max_epochs 36",
         v2="--model.policy_width 128 --model.head_width 256 --model.rates.glance 1.0 --model.rates.policy 1.0 "
         "--model.rates.head 1.0 --model.optim.lr 2e-3 --trainer.gradient_clip_val 1.0 --trainer.max_epochs 25",
     ),
