@@ -80,7 +80,9 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(backbones.torchvision.models, "mobilenet_v2", offline)
-    with pytest.raises(UserError, match=r"ImageNet weights of mobilenet_v2 .*: .*no network.*; with pretrained false"):
+    with pytest.raises(
+        UserError, match=r"ImageNet weights of mobilenet_v2 cannot be downloaded: .*no network.*; with pretrained false"
+    ):
         build_backbone("mobilenet_v2", pretrained=True)
 
 
