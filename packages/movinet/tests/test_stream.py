@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore.errors import UserError
 from vidcore.streaming import stream
@@ -45,6 +46,12 @@ def randomised(variant: str, **options: bool) -> MoViNet:
 def net(request: pytest.FixtureRequest) -> MoViNet:
     variant, factorised = request.param
     return randomised(variant, factorised=factorised)
+
+
+def flops(net: MoViNet, frames: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        net(frames)
+    return counter.get_total_flops()
 
 
 def clip(rows: int = 2, frames: int = 9, height: int = 40, width: int = 51) -> Tensor:
@@ -130,6 +137,19 @@ def test_streams_of_many_cameras_in_one_batch(net: MoViNet) -> None:
     for row in range(3):
         alone, _ = net.step(frames[row : row + 1, :, 8:], states[row])
         torch.testing.assert_close(logits[row : row + 1], alone, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [[1] * 9, [4, 5]], ids=str)
+def test_folded_is_the_same_network_in_fewer_steps(net: MoViNet, chunks: list[int]) -> None:
+    before = net(clip())
+    folded = net.folded()
+    torch.testing.assert_close(stream(folded, clip(), chunks), stream(net, clip(), chunks), **CLOSE)
+    assert torch.equal(net(clip()), before), "folding changed the network itself"
+    assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert not [name for name, _ in folded.named_parameters() if "projection.conv.bias" in name]
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    assert flops(folded, clip()) == flops(net, clip())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

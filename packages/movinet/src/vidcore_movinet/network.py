@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
 from vidcore.errors import UserError
-from vidcore.nn import ConvNorm, Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
+from vidcore.nn import Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
 from vidcore.streaming import State
+from vidcore_movinet.folding import fold
 from vidcore_movinet.layers import Bottleneck, conv_norm
 from vidcore_movinet.stream import (
-    CausalConvNorm,
     CausalSqueezeExcite,
     ImageConvNorm,
     PositionalEncoding,
@@ -139,17 +138,7 @@ class MoViNet(nn.Module):
         It computes the same in fewer steps; it cannot be trained, and its state dict is no other network's.
         """
         net = copy.deepcopy(self).eval()
-        for module in list(net.modules()):
-            if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
-                module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var,arg-type]
-                module.bn = nn.Identity() if isinstance(module, ConvNorm) else None  # type: ignore[assignment]
-            if isinstance(module, ImageConvNorm):  # or a compiled network would transpose what its convolutions see
-                module.conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for module in net.modules():
-            if isinstance(module, (Bottleneck, StreamBottleneck)):
-                for part in module.projection.conv.parameters():
-                    part.data.mul_(module.scale.data)
-                module.scale = None  # type: ignore[assignment]
+        fold(net)
         return net
 
     def forward(self, clip: Tensor) -> Tensor:

@@ -20,6 +20,22 @@ from vidcore.streaming import State
 from vidcore_movinet.layers import pool_windows, squeeze_width
 
 
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A convolution of one pixel, with weights (C', C, 1, 1), from (N, H, W, C) to (N, H, W, C')."""
+    if torch.compiler.is_exporting():  # engines know convolutions better
+        return F.conv2d(x.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+    return F.linear(x, weight.flatten(1), bias)
+
+
+def add_pointwise(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Adds a convolution of one pixel to ``total`` (N, H, W, C'): in its place, unless gradients want it."""
+    if torch.compiler.is_compiling():  # compilers find the place themselves
+        return total + pointwise(x, weight)
+    flat = total.flatten(0, 2)
+    out = None if torch.is_grad_enabled() else flat  # not `addmm_`, which counters of FLOPs do not know
+    return torch.addmm(flat, x.flatten(0, 2), weight.flatten(1).t(), out=out).view_as(total)
+
+
 class ImageConv(nn.Conv2d):
     """A 2D convolution with TensorFlow's "same" padding."""
 
@@ -30,8 +46,8 @@ class ImageConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
-        if self.kernel_size == (1, 1) and not torch.compiler.is_exporting():  # engines know convolutions better
-            return F.linear(x, self.weight.flatten(1), self.bias)
+        if self.kernel_size == (1, 1):
+            return pointwise(x, self.weight, self.bias)
         (top, bottom), (left, right) = (
             same_padding(size, kernel, stride)
             for size, kernel, stride in zip(x.shape[1:3], self.kernel_size, self.stride, strict=True)
@@ -64,15 +80,12 @@ class ImageConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = ImageConv(in_channels, out_channels, kernel, stride, groups)
-        self.bn: ImageNorm | None = ImageNorm(out_channels, eps=1e-3)
-        """None: it is in the convolution's weights."""
+        self.bn = ImageNorm(out_channels, eps=1e-3)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
-        x = self.conv(x)
-        if self.bn is not None:
-            x = self.bn(x)
+        x = self.bn(self.conv(x))
         return hard_swish(x) if self.act else x
 
 
@@ -103,7 +116,7 @@ class CausalConvNorm(nn.Module):
         self.conv = nn.Conv3d(
             channels, channels, (frames, kernel, kernel), (1, stride, stride), groups=channels, bias=False
         )
-        self.bn: ImageNorm | None = ImageNorm(channels, eps=1e-3)
+        self.bn = ImageNorm(channels, eps=1e-3)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """From (B·T, H, W, C) and the frames before, ``ago1`` (B, H, W, C), ``ago2`` …, to the same T frames later."""
@@ -123,9 +136,7 @@ class CausalConvNorm(nn.Module):
             frames = [
                 frame.clone(memory_format=torch.contiguous_format) for frame in clip[:, 1 - self.frames :].unbind(1)
             ]
-        if self.bn is not None:
-            out = self.bn(out)
-        return hard_swish(out), dict(zip(self.state_names, frames, strict=True))
+        return hard_swish(self.bn(out)), dict(zip(self.state_names, frames, strict=True))
 
     def one_frame(self, frames: list[Tensor]) -> Tensor:
         """The convolution over as many frames (B, H, W, C) as its kernel has, the oldest first, copying none."""
@@ -207,7 +218,8 @@ class CausalSqueezeExcite(nn.Module):
         gate = self.expand(hard_swish(self.reduce(context.to(self.reduce.weight.dtype))))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
-        return x * gate.flatten(0, 1)[:, None, None], {"mean": means[:, -1]}
+        gate = gate.flatten(0, 1)[:, None, None]
+        return (x * gate if torch.is_grad_enabled() else x.mul_(gate)), {"mean": means[:, -1]}
 
 
 class StreamBottleneck(nn.Module):
@@ -269,9 +281,9 @@ class StreamBottleneck(nn.Module):
         if self.temporal is not None:
             residual, after = self.temporal(residual, state)
         residual, mean = self.se(residual, state, numbers)
-        residual = self.projection(residual)
-        if self.scale is not None:  # else it is in the projection's weights
-            residual = self.scale * residual
+        if self.scale is None:  # folded: see `folding.py`
+            return add_pointwise(self.skip(x), residual, self.projection.conv.weight), {**after, **mean}
+        residual = self.scale * self.projection(residual)
         if self.training:  # a sample is all frames of a row
             residual = self.drop(residual.unflatten(0, numbers.shape[:2])).flatten(0, 1)
         return self.skip(x) + residual, {**after, **mean}
