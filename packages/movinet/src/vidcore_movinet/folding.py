@@ -11,7 +11,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from vidcore.nn import ConvNorm
 from vidcore_movinet.layers import Bottleneck
-from vidcore_movinet.stream import CausalConvNorm, ImageConvNorm, StreamBottleneck
+from vidcore_movinet.stream import CausalConvNorm, ImageConv, ImageConvNorm, StreamBottleneck
 
 if TYPE_CHECKING:
     from vidcore_movinet.network import MoViNet
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def fold(net: MoViNet) -> None:
     """Folds a network in eval mode, in its place."""
-    for module in net.modules():
-        if isinstance(module, (ConvNorm, ImageConvNorm, CausalConvNorm)):
-            fold_norm(module)
+    for parent in list(net.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, ImageConvNorm):
+                setattr(parent, name, fold_image_norm(child))
+            elif isinstance(child, (ConvNorm, CausalConvNorm)):
+                fold_norm(child)
     for layer in net.layers:
         fold_scale(layer)  # type: ignore[arg-type]
     if net.stream:
@@ -30,20 +33,26 @@ def fold(net: MoViNet) -> None:
     net.requires_grad_(False)
 
 
-def fold_norm(module: ConvNorm | ImageConvNorm | CausalConvNorm) -> None:
-    """Moves batch normalisation into the convolution's weights, and lays them out as they are read."""
+def fold_image_norm(module: ImageConvNorm) -> ImageConv:
+    """The convolution alone, with batch normalisation in its weights and the activation behind it."""
+    conv = fuse_conv_bn_eval(module.conv, module.bn)
+    conv.act = module.act
+    # Or a compiled network would transpose what it sees.
+    return conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def fold_norm(module: ConvNorm | CausalConvNorm) -> None:
+    """Moves batch normalisation into the convolution's weights."""
     module.conv = fuse_conv_bn_eval(module.conv, module.bn)  # type: ignore[type-var,arg-type]
     module.bn = nn.Identity()  # type: ignore[assignment]
-    weight = module.conv.weight
-    if isinstance(module, ImageConvNorm):  # or a compiled network would transpose what its convolutions see
-        weight.data = weight.contiguous(memory_format=torch.channels_last)
-    elif isinstance(module, CausalConvNorm) and module.conv.kernel_size[1] == 1:  # `one_frame` reads frame by frame
+    if isinstance(module, CausalConvNorm) and module.conv.kernel_size[1] == 1:  # laid out as `one_frame` reads it
+        weight = module.conv.weight
         weight.data = weight.flatten(1).t().contiguous().t().view_as(weight)
 
 
 def fold_scale(layer: Bottleneck | StreamBottleneck) -> None:
     """Moves the learned scale into the weights of the projection."""
-    for parameter in layer.projection.conv.parameters():
+    for parameter in layer.projection.parameters():
         parameter.mul_(layer.scale)
     layer.scale = None  # type: ignore[assignment]
 
@@ -56,16 +65,17 @@ def fold_biases(net: MoViNet) -> None:
     and, at the end, ``net.project``.
     """
     layers: Iterable[Any] = net.layers
+    stem: Any = net.stem
     head: Any = net.project
-    missing = net.dense.weight.new_zeros(net.stem.conv.out_channels)
+    missing = stem.bias.new_zeros(stem.out_channels)
     for layer in layers:
-        layer.expansion.conv.bias += through(missing, layer.expansion.conv)
+        layer.expansion.bias += through(missing, layer.expansion)
         if "project" in layer.skip._modules:
-            shortcut = layer.skip.project.conv
+            shortcut = layer.skip.project
             missing, shortcut.bias = through(missing, shortcut) + shortcut.bias, None
-        projection = layer.projection.conv
+        projection = layer.projection
         missing, projection.bias = missing + projection.bias, None
-    head.conv.bias += through(missing, head.conv)
+    head.bias += through(missing, head)
 
 
 def through(constant: Tensor, conv: nn.Conv2d) -> Tensor:

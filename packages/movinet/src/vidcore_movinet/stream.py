@@ -20,6 +20,11 @@ from vidcore.streaming import State
 from vidcore_movinet.layers import pool_windows, squeeze_width
 
 
+def hard_swish(x: Tensor) -> Tensor:
+    """Hard swish of what nothing else uses: in its place, unless gradients want it."""
+    return F.hardswish(x, inplace=not torch.is_grad_enabled())
+
+
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A convolution of one pixel, with weights (C', C, 1, 1), from (N, H, W, C) to (N, H, W, C')."""
     if torch.compiler.is_exporting():  # engines know convolutions better
@@ -37,21 +42,31 @@ def add_pointwise(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 class ImageConv(nn.Conv2d):
-    """A 2D convolution with TensorFlow's "same" padding."""
+    """A 2D convolution with TensorFlow's "same" padding; with ``act``, hard swish behind it."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        act: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=bias)
+        self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
-        if self.kernel_size == (1, 1):
-            return pointwise(x, self.weight, self.bias)
-        (top, bottom), (left, right) = (
-            same_padding(size, kernel, stride)
-            for size, kernel, stride in zip(x.shape[1:3], self.kernel_size, self.stride, strict=True)
-        )
+        x = pointwise(x, self.weight, self.bias) if self.kernel_size == (1, 1) else self.convolve(x)
+        return hard_swish(x) if self.act else x
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Without what may come behind it."""
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        top, bottom = same_padding(x.shape[1], kernel, stride)
+        left, right = same_padding(x.shape[2], kernel, stride)
         # Zeros that both ends have are left to the convolution: padding a copy costs time.
         if bottom > top or right > left:
             x = F.pad(x, (0, 0, 0, right - left, 0, bottom - top))
@@ -65,11 +80,6 @@ class ImageNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to the same."""
         return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-def hard_swish(x: Tensor) -> Tensor:
-    """Hard swish of what nothing else uses: in its place, unless gradients want it."""
-    return F.hardswish(x, inplace=not torch.is_grad_enabled())
 
 
 class ImageConvNorm(nn.Module):
@@ -210,7 +220,7 @@ class CausalSqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
         """From (B·T, H, W, C), the state's ``mean`` (B, C) and the frames' numbers (B, T, 1), from 1, to the same."""
-        frames = x.mean((1, 2)).unflatten(0, numbers.shape[:2])  # (B, T, C)
+        frames = x.mean((1, 2)).view(*numbers.shape[:2], -1)  # (B, T, C)
         means = running_means(frames, state["mean"], numbers)
         context = torch.cat([means, frames], -1) if self.frame else means
         if self.position is not None:
@@ -218,7 +228,7 @@ class CausalSqueezeExcite(nn.Module):
         gate = self.expand(hard_swish(self.reduce(context.to(self.reduce.weight.dtype))))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
-        gate = gate.flatten(0, 1)[:, None, None]
+        gate = gate.view(-1, 1, 1, x.shape[-1])
         return (x * gate if torch.is_grad_enabled() else x.mul_(gate)), {"mean": means[:, -1]}
 
 
@@ -282,7 +292,7 @@ class StreamBottleneck(nn.Module):
             residual, after = self.temporal(residual, state)
         residual, mean = self.se(residual, state, numbers)
         if self.scale is None:  # folded: see `folding.py`
-            return add_pointwise(self.skip(x), residual, self.projection.conv.weight), {**after, **mean}
+            return add_pointwise(self.skip(x), residual, self.projection.weight), {**after, **mean}
         residual = self.scale * self.projection(residual)
         if self.training:  # a sample is all frames of a row
             residual = self.drop(residual.unflatten(0, numbers.shape[:2])).flatten(0, 1)
