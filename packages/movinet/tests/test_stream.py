@@ -188,17 +188,20 @@ def test_temporal_convolution_by_hand() -> None:
 
 def test_running_means() -> None:
     values = torch.randn(2, 5, 3)
-    numbers = torch.arange(1.0, 6).expand(2, -1)[..., None]
-    first = running_means(values[:, :2], torch.zeros(2, 3), numbers[:, :2])
-    rest = running_means(values[:, 2:], first[:, -1], numbers[:, 2:])
+    mean, means = torch.zeros(2, 3), []
+    for start, stop in [(0, 2), (2, 3), (3, 5)]:
+        numbers = torch.arange(start + 1.0, stop + 1).repeat(2)[:, None]
+        some, mean = running_means(values[:, start:stop].flatten(0, 1), mean, numbers)
+        means.append(some.unflatten(0, (2, -1)))
     expected = torch.stack([values[:, : i + 1].mean(1) for i in range(5)], 1)
-    torch.testing.assert_close(torch.cat([first, rest], 1), expected)
+    torch.testing.assert_close(torch.cat(means, 1), expected)
+    assert torch.equal(mean, means[-1][:, -1])
 
 
 def test_positional_encoding_by_hand() -> None:
     encoding = PositionalEncoding(4)
     nn.init.constant_(encoding.scale, 2.0)
-    got = encoding(torch.tensor([[[7.0]]]))[0, 0]
+    got = encoding(torch.tensor([[7.0]]))[0]
     expected = 2 * torch.tensor([7.0, 0.07, 7.0, 0.07])
     torch.testing.assert_close(got, torch.cat([2 * (expected[:2] / 2).sin(), 2 * (expected[2:] / 2).cos()]))
 
@@ -228,7 +231,7 @@ def test_ten_thousand_frames_do_not_wear_out_the_mean() -> None:
     for number in range(1, 10_001):
         value = torch.rand(1, 3, generator=generator)
         total += value
-        mean = running_means(value[:, None], mean, torch.tensor([[[float(number)]]]))[:, 0]
+        _, mean = running_means(value, mean, torch.tensor([[float(number)]]))
     torch.testing.assert_close(mean.double(), total / 10_000, rtol=1e-5, atol=0)
 
 

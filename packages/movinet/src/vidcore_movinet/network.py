@@ -218,16 +218,16 @@ class MoViNet(nn.Module):
         """As :meth:`step`, with the features of all that was seen up to each frame, (B, t, P), in place of logits."""
         self._check(frames, state)
         after = {"seen": state["seen"] + frames.shape[2]}
-        numbers = state["seen"][:, None, None] + torch.arange(1, frames.shape[2] + 1, device=frames.device)[:, None]
+        numbers = state["seen"][:, None] + torch.arange(1, frames.shape[2] + 1, device=frames.device)
+        numbers = numbers.view(-1, 1)  # (B·t, 1)
         x = self.stem(frames.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous())
         for name, layer in self._bottlenecks():
             inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, numbers)
             x, new = checkpointed(layer, *inputs) if self.checkpointing and self.training else layer(*inputs)
             for key, value in new.items():
                 after[f"{name}.{key}"] = value
-        features = self.project(x).mean((1, 2)).unflatten(0, numbers.shape[:2])
-        means = running_means(features, state["head.mean"], numbers)
-        return means, {**after, "head.mean": means[:, -1]}
+        means, after["head.mean"] = running_means(self.project(x).mean((1, 2)), state["head.mean"], numbers)
+        return means.unflatten(0, (len(frames), -1)), after
 
     def _bottlenecks(self) -> Iterator[tuple[str, StreamBottleneck]]:
         yield from self.layers.named_children()  # type: ignore[misc]

@@ -168,20 +168,24 @@ class CausalConvNorm(nn.Module):
         return F.conv3d(clip, self.conv.weight, self.conv.bias, stride, groups=clip.shape[1])
 
 
-def running_means(values: Tensor, mean: Tensor, numbers: Tensor) -> Tensor:
+def running_means(values: Tensor, mean: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     """Means of all values up to each of some new ones, in float32, which a sum of many would outgrow.
 
     Args:
-        values: (B, T, C), new.
+        values: (B·T, C), new.
         mean: (B, C), of those before.
-        numbers: (B, T, 1) of the new ones among all, from 1, float32.
+        numbers: (B·T, 1) of the new ones among all, from 1, float32.
 
     Returns:
-        (B, T, C).
+        (B·T, C), and the last of each row, (B, C).
     """
-    before = mean[:, None]
-    new = values.float() - before
-    return torch.addcdiv(before, new if new.shape[1] == 1 else new.cumsum(1), numbers)
+    rows = len(mean)
+    if len(values) == rows:
+        means = torch.addcdiv(mean, values.float() - mean, numbers)
+        return means, means
+    new = values.float().unflatten(0, (rows, -1)) - mean[:, None]
+    means = torch.addcdiv(mean[:, None], new.cumsum(1), numbers.view(rows, -1, 1))
+    return means.flatten(0, 1), means[:, -1]
 
 
 class PositionalEncoding(nn.Module):
@@ -193,7 +197,7 @@ class PositionalEncoding(nn.Module):
         self.channels = channels
 
     def forward(self, frames: Tensor) -> Tensor:
-        """From numbers of frames (B, T, 1), from 0, to (B, T, C): all sines, then all cosines."""
+        """From numbers of frames (N, 1), from 0, to (N, C): all sines, then all cosines."""
         exponents = torch.arange(0, self.channels, 2, device=frames.device) / self.channels
         angles = frames * 10_000.0**-exponents
         return self.scale * torch.cat([angles.sin(), angles.cos()], -1)
@@ -219,17 +223,17 @@ class CausalSqueezeExcite(nn.Module):
         self.frame, self.gate_slope = frame, gate_slope
 
     def forward(self, x: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """From (B·T, H, W, C), the state's ``mean`` (B, C) and the frames' numbers (B, T, 1), from 1, to the same."""
-        frames = x.mean((1, 2)).view(*numbers.shape[:2], -1)  # (B, T, C)
-        means = running_means(frames, state["mean"], numbers)
+        """From (B·T, H, W, C), the state's ``mean`` (B, C) and the frames' numbers (B·T, 1), from 1, to the same."""
+        frames = x.mean((1, 2))
+        means, last = running_means(frames, state["mean"], numbers)
         context = torch.cat([means, frames], -1) if self.frame else means
         if self.position is not None:
             context = context + self.position(numbers - 1)
         gate = self.expand(hard_swish(self.reduce(context.to(self.reduce.weight.dtype))))
         # 1/6 is torch's own, in one step.
         gate = F.hardsigmoid(gate) if self.gate_slope == 1 / 6 else (self.gate_slope * gate + 0.5).clamp(0, 1)
-        gate = gate.view(-1, 1, 1, x.shape[-1])
-        return (x * gate if torch.is_grad_enabled() else x.mul_(gate)), {"mean": means[:, -1]}
+        gate = gate[:, None, None]
+        return (x * gate if torch.is_grad_enabled() else x.mul_(gate)), {"mean": last}
 
 
 class StreamBottleneck(nn.Module):
@@ -284,7 +288,7 @@ class StreamBottleneck(nn.Module):
         self.skip = nn.Sequential(skip)
 
     def forward(self, x: Tensor, state: State, numbers: Tensor) -> tuple[Tensor, State]:
-        """From frames (B·T, H, W, C), the layer's state and the frames' numbers (B, T, 1), from 1, to the same."""
+        """From frames (B·T, H, W, C), the layer's state and the frames' numbers (B·T, 1), from 1, to the same."""
         residual, after = self.expansion(x), {}
         if self.feature is not None:
             residual = self.feature(residual)
@@ -295,7 +299,7 @@ class StreamBottleneck(nn.Module):
             return add_pointwise(self.skip(x), residual, self.projection.weight), {**after, **mean}
         residual = self.scale * self.projection(residual)
         if self.training:  # a sample is all frames of a row
-            residual = self.drop(residual.unflatten(0, numbers.shape[:2])).flatten(0, 1)
+            residual = self.drop(residual.unflatten(0, (len(state["mean"]), -1))).flatten(0, 1)
         return self.skip(x) + residual, {**after, **mean}
 
     def shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
