@@ -102,7 +102,7 @@ def test_released_stream_weights_want_other_activations() -> None:
     nn.init.zeros_(gate.expand.weight)
     nn.init.constant_(gate.expand.bias, 1.0)
     x, state = torch.ones(1, 2, 2, 24), {"mean": torch.zeros(1, 24)}
-    torch.testing.assert_close(gate(x, state, torch.ones(1, 1, 1))[0], torch.full_like(x, 0.7))
+    torch.testing.assert_close(gate(x, state, torch.ones(1, 1))[0], torch.full_like(x, 0.7))
 
 
 def test_a_skip_without_pool_has_another_name() -> None:
