@@ -57,8 +57,8 @@ def bandwidth() -> float:
     return 2 * len(source) / seconds(lambda: target.copy_(source))
 
 
-def moved(net: nn.Module, run: Callable[[], object]) -> int:
-    """Bytes that the layers with weights read and write in a run, each tensor once a layer, in bfloat16."""
+def moved(net: nn.Module, clips: Tensor) -> int:
+    """Bytes that the layers with weights of an unfolded network read and write, each tensor once, in bfloat16."""
     total = 0
 
     def count(module: nn.Module, inputs: object, output: object) -> None:
@@ -68,7 +68,7 @@ def moved(net: nn.Module, run: Callable[[], object]) -> int:
 
     kinds = (ConvNorm, ImageConvNorm, CausalConvNorm, nn.Linear)
     hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, kinds)]
-    run()
+    net(clips)
     for hook in hooks:
         hook.remove()
     return total
@@ -79,10 +79,11 @@ def base(variant: str, way: str) -> tuple[Callable[[], object], int]:
     spec = VARIANTS[variant]
     layout = torch.channels_last_3d if way in WAYS[2:] else torch.contiguous_format
     dtype = torch.float32 if way == "float32" else torch.bfloat16
-    net = MoViNet(variant).eval().folded().to("cuda", dtype).to(memory_format=layout)  # type: ignore[call-overload]
+    whole = MoViNet(variant).eval()
+    net = whole.folded().to("cuda", dtype).to(memory_format=layout)  # type: ignore[call-overload]
     clips = torch.rand(CLIPS[variant], 3, spec.frames, spec.size, spec.size, device="cuda")
     clips = clips.to(dtype=dtype, memory_format=layout)
-    size = moved(net, lambda: net(clips)) if way == "bfloat16" else 0
+    size = moved(whole.to("cuda", dtype), clips) if way == "bfloat16" else 0
     run = torch.compile(net, dynamic=False) if way == "compiled" else net
     return lambda: run(clips), size
 
@@ -91,10 +92,11 @@ def stream(variant: str, rows: int, way: str) -> tuple[Callable[[], object], int
     """What runs one frame of so many streams, and the bytes that it moves at least."""
     spec = VARIANTS[variant]
     dtype = torch.float32 if way == "float32" else torch.bfloat16
-    net = MoViNet(variant, stream=True).eval().folded().to("cuda", dtype)
+    whole = MoViNet(variant, stream=True).eval()
+    net = whole.folded().to("cuda", dtype)
     frames = torch.rand(rows, 3, 1, spec.size, spec.size, device="cuda", dtype=dtype)
     state = net.init_state(rows, (spec.size, spec.size))
-    size = moved(net, lambda: net.step(frames, state)) if way == "bfloat16" else 0
+    size = moved(whole.to("cuda", dtype), frames) if way == "bfloat16" else 0
 
     def advance(frames: Tensor, state: State) -> tuple[Tensor, State]:
         logits, after = net.step(frames, state)
