@@ -144,10 +144,13 @@ def test_streams_of_many_cameras_in_one_batch(net: MoViNet) -> None:
 def test_folded_is_the_same_network_in_fewer_steps(net: MoViNet, chunks: list[int]) -> None:
     before = net(clip())
     folded = net.folded()
-    torch.testing.assert_close(stream(folded, clip(), chunks), stream(net, clip(), chunks), **CLOSE)
+    expected = stream(net, clip(), chunks)
+    assert float((stream(folded, clip(), chunks) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
     assert torch.equal(net(clip()), before), "folding changed the network itself"
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert not [name for name, _ in folded.named_parameters() if "projection.bias" in name]
+    assert not [
+        name for name, _ in folded.named_parameters() if name.endswith(("projection.bias", "layers.b0_l0.scale"))
+    ]
     assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert flops(folded, clip()) == flops(net, clip())
 

@@ -42,20 +42,12 @@ def add_pointwise(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 class ImageConv(nn.Conv2d):
-    """A 2D convolution with TensorFlow's "same" padding; with ``act``, hard swish behind it."""
+    """A 2D convolution with TensorFlow's "same" padding, without bias."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-        bias: bool = False,
-        act: bool = False,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=bias)
-        self.act = act
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+        self.act = False
+        """Whether hard swish comes behind it, as folding has it, which gives it a bias too."""
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, H, W, C) to (N, H / stride, W / stride, C'), rounded up."""
