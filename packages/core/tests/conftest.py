@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vidcore import plugins
+from vidcore.cli import signatures
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,7 @@ class FakePlugins:
         for name, text in modules.items():
             (self.folder / f"{name}.py").write_text(text)
             sys.modules.pop(name, None)
+        signatures._source.cache_clear()  # another test may have had a module of that name
         plugins._scan.cache_clear()
 
 
