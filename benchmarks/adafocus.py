@@ -1,4 +1,4 @@
-"""Time of AdaFocus a video: beside its focus network on all full frames, beside the official code, and with early exit.
+"""Time of AdaFocus a video: beside its focus network on full frames and the official code, by part, with early exit.
 
     python benchmarks/adafocus.py [--device cuda] [--official FOLDER] [--batches 1 16]
 
@@ -140,6 +140,31 @@ def against(arguments: argparse.Namespace) -> None:
 OFFICIAL = ("loop", "evaluation")
 
 
+def parts(arguments: argparse.Namespace) -> None:
+    """Parts of AdaFocus: MACs and time, both as shares of the full frames'."""
+    print("\n| batch | network | window | part | MACs, of full frames | time, of full frames |\n|" + " --- |" * 6)
+    for batch in arguments.batches:
+        video = clips(batch, arguments.device)
+        frames = video.transpose(1, 2).flatten(0, 1)
+        for variant, patch in NETWORKS:
+            net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE).folded(), arguments.device)
+            maps, hidden = net.look(video), video.new_zeros(batch, net.policy.width)
+            corner = net.corners(net.policy(maps, hidden)[0], video)
+            ways: dict[str, Callable[[], object]] = {
+                "full": partial(net.focus.backbone, frames),
+                "glance": partial(net.look, video),
+                "policy": partial(net.policy, maps, hidden),
+                "focus": partial(net.look_closely, video, corner),
+                "classifier": partial(net.classify, maps, net.look_closely(video, corner)),
+            }
+            times = by_turns(ways, arguments.device, arguments.turns)
+            full = count_macs(net.focus, (frames[:1],)).total
+            for name, part in net.components().items():
+                macs = count_macs(*part).total / full
+                of_full = ratio(times[name], times["full"])
+                print(f"| {batch} | {variant} | {patch} | {name} | {macs:.3f} | {of_full} |", flush=True)
+
+
 def exits(arguments: argparse.Namespace) -> None:
     """Early exit: time against MACs, both as shares of seeing all frames."""
     print(
@@ -208,6 +233,7 @@ def main() -> None:
     print(f"{where}, torch {torch.__version__}\n")
     with torch.inference_mode():
         against(arguments)
+        parts(arguments)
         exits(arguments)
 
 
