@@ -11,7 +11,6 @@ from small_models import BrightestSpot, LookOrListen, MeanColour, TwoStages
 
 from vidcore import ClipSpec, Optim, Task, UserError
 from vidcore.checkpoint import load_module
-from vidcore.metrics import average_by_id
 from vidcore.module import view_numbers
 
 FAST = Optim(lr=0.05, warmup=0.0)
@@ -141,12 +140,7 @@ def test_views_are_averaged_and_their_cost_added(clips, tmp_path):
     assert rows[0]["top"][0]["score"] == pytest.approx(scores.max().item(), abs=1e-4)
 
 
-def test_average_by_id():
-    ids = torch.tensor([7, 3, 7, 3, 9])
-    values = torch.tensor([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0], [0.1, 0.9], [0.2, 0.8]])
-    mean, first = average_by_id(ids, values)
-    torch.testing.assert_close(mean, torch.tensor([[0.3, 0.7], [0.5, 0.5], [0.2, 0.8]]))
-    assert first.tolist() == [1, 0, 4]
+def test_view_numbers():
     assert view_numbers(["a", "a", "b", "a", "b"]).tolist() == [0, 1, 0, 2, 1]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multiclass_accuracy, multilabel_average_precision
+from torchmetrics.functional.classification import binary_average_precision, multiclass_accuracy
 from torchmetrics.utilities import dim_zero_cat
 
 from vidcore.batch import id_hash
@@ -22,43 +23,91 @@ MAIN_METRIC = {"single_label": "top1", "multi_label": "map", "detection": "map"}
 """By task kind, the metric that decides which checkpoint is the best."""
 
 
-def scores_of(logits: Tensor, task: Task) -> Tensor:
-    """(..., K) logits as scores in [0, 1]: softmax where one class holds, sigmoid where several may."""
-    return logits.float().softmax(-1) if task.kind == "single_label" else logits.float().sigmoid()
+def video_scores(logits: Tensor, task: Task, videos: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+    """Average the probabilities of each video's views, in a form that keeps the order of saturated probabilities.
+
+    Probabilities of float32 round to 1 from a logit of 17 on, so that ranking by them would find ties. Their logarithm
+    (``single_label``) or log-odds (``multi_label``; of a single view these are its logits) rank equally and do not
+    saturate. :func:`probabilities` converts the result, which can itself be averaged again as logits.
+
+    Args:
+        logits: (N, K) of N views, any floating-point dtype.
+        task: What is predicted.
+        videos: (N,) int64, for each view the index of its video in [0, V). Default: all are views of one video.
+        weights: (N,), of each view in the mean; those of a video sum to 1. Default: equal weights.
+
+    Returns:
+        (V, K) float64: log(p) or log(p / (1 - p)), where p is the mean probability of the video's views. NaN in a
+        view's logits makes NaN.
+    """
+    limit = torch.finfo(torch.float32).max  # infinite logits, as float16 has from 65,520 on, count as very large
+    logits = logits.double().clamp(-limit, limit)
+    if videos is None:
+        videos = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    counts = videos.bincount()
+    weights = 1 / counts.double()[videos] if weights is None else weights.to(logits)
+    log_weights = weights.log()[:, None]
+    if task.kind == "single_label":
+        return _logsumexp(logits.log_softmax(-1) + log_weights, videos, len(counts))
+    # The mean of p over the mean of 1 - p, where p = (1 - p) · exp(logit).
+    complements = F.logsigmoid(-logits) + log_weights
+    shares = complements - _logsumexp(complements, videos, len(counts))[videos]
+    return _logsumexp(logits + shares, videos, len(counts))
 
 
-def average_by_id(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of ``values`` (N, ...) over equal ``ids`` (N,), and where in N each distinct id stands first."""
-    distinct, inverse, counts = ids.unique(return_inverse=True, return_counts=True)
-    total = torch.zeros(len(distinct), *values.shape[1:], device=values.device, dtype=values.dtype)
-    total.index_add_(0, inverse, values)
-    first = torch.full((len(distinct),), len(ids), device=ids.device).scatter_reduce(
-        0, inverse, torch.arange(len(ids), device=ids.device), "amin"
-    )
-    return total / counts.reshape(-1, *[1] * (values.dim() - 1)), first
+def probabilities(scores: Tensor, task: Task) -> Tensor:
+    """From :func:`video_scores` (..., K) to float32 probabilities in [0, 1]."""
+    return (scores.exp() if task.kind == "single_label" else scores.sigmoid()).float()
+
+
+def average_precision(scores: Tensor, target: Tensor) -> Tensor:
+    """Compute the average precision of each class from scores of any range, without a tie that they do not have.
+
+    Args:
+        scores: (N, K), higher for the likelier.
+        target: (N, K), 0 or 1.
+
+    Returns:
+        (K,) float32 in [0, 1]; NaN for a class without a positive, and for one with a score of NaN.
+    """
+    # torchmetrics applies a sigmoid to scores outside [0, 1]; ranks in [0, 1) have the same order.
+    distinct, ranks = scores.unique(return_inverse=True)
+    ranks, target = ranks.double() / len(distinct), target.long()
+    each = torch.full((scores.shape[1],), torch.nan, device=scores.device)
+    for index in ((target.sum(0) > 0) & ~scores.isnan().any(0)).nonzero()[:, 0].tolist():
+        each[index] = binary_average_precision(ranks[:, index], target[:, index])
+    return each
+
+
+def _logsumexp(values: Tensor, groups: Tensor, number: int) -> Tensor:
+    """Logarithm of the sum of exp(``values``) (N, K) over the rows of each of ``number`` groups (N,), (number, K)."""
+    highest = values.new_full((number, values.shape[1]), -torch.inf)
+    highest = highest.scatter_reduce(0, groups[:, None].expand_as(values), values, "amax")
+    return highest + torch.zeros_like(highest).index_add(0, groups, (values - highest[groups]).exp()).log()
 
 
 class ClassificationMetrics(Metric):
     """Top-1, top-5 and mean class accuracy, or mean average precision where several classes may hold.
 
-    The scores of a video's views are averaged before they are judged, across processes too; a video that a distributed
-    sampler repeats to fill a batch counts once.
+    The probabilities of a video's views are averaged before they are judged, across processes too; a video that a
+    distributed sampler repeats to fill a batch counts once. Videos and classes are ranked by :func:`video_scores`,
+    which do not saturate.
 
     ``compute`` returns fractions in [0, 1]: ``top1``, ``top5`` (with more than five classes) and ``mean_class`` (mean
     over the classes that occur of the accuracy within each), or ``map``.
     """
 
     ids: list[Tensor]
-    scores: list[Tensor]
+    logits: list[Tensor]
     targets: list[Tensor]
     judged: tuple[Tensor, Tensor] | None = None
-    """After ``compute``: the scores (N, K) and the targets of the N videos that it judged, for reports."""
+    """After ``compute``: :func:`video_scores` (N, K) and the targets of the N videos that it judged, for reports."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task
         self.add_state("ids", default=[], dist_reduce_fx="cat")
-        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
         self.add_state("targets", default=[], dist_reduce_fx="cat")
         self.reset()
 
@@ -68,7 +117,7 @@ class ClassificationMetrics(Metric):
         # Typed, since torchmetrics gathers an empty list as float32: a process without rows would break the others.
         classes, single = self.task.num_classes, self.task.kind == "single_label"
         self.ids.append(torch.zeros(0, dtype=torch.int64, device=self.device))
-        self.scores.append(torch.zeros(0, classes, device=self.device))
+        self.logits.append(torch.zeros(0, classes, device=self.device))
         self.targets.append(
             torch.zeros(0, dtype=torch.int64, device=self.device)
             if single
@@ -78,21 +127,23 @@ class ClassificationMetrics(Metric):
     def update(self, logits: Tensor, target: Tensor, ids: Sequence[str]) -> None:
         """Adds B rows: ``logits`` (B, K), ``target`` (B,) int64 or (B, K), and the ``ids`` of their videos."""
         self.ids.append(torch.tensor([id_hash(video_id) for video_id in ids], device=logits.device))
-        self.scores.append(scores_of(logits.detach(), self.task))
+        self.logits.append(logits.detach().float())
         self.targets.append(target.detach())
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics over all videos so far; none where there was no video."""
         if not len(dim_zero_cat(self.ids)):
             return {}
-        scores, first = average_by_id(dim_zero_cat(self.ids), dim_zero_cat(self.scores))
+        distinct, videos = dim_zero_cat(self.ids).unique(return_inverse=True)
+        scores = video_scores(dim_zero_cat(self.logits), self.task, videos)
+        rows = torch.arange(len(videos), device=videos.device)
+        first = torch.full_like(distinct, len(videos)).scatter_reduce(0, videos, rows, "amin")
         target = dim_zero_cat(self.targets)[first]
         self.judged = (scores, target)
         classes = self.task.num_classes
         if self.task.kind == "multi_label":
             # Classes without a positive have no average precision; they are left out of the mean.
-            each = multilabel_average_precision(scores, target.long(), classes, average="none")
-            return {"map": each[target.sum(0) > 0].mean()}
+            return {"map": average_precision(scores, target)[target.sum(0) > 0].mean()}
         hits = scores.argmax(-1) == target
         metrics = {
             "top1": hits.float().mean(),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vidcore.batch import Output
-from vidcore.metrics import scores_of
+from vidcore.metrics import probabilities, video_scores
 from vidcore.task import Task
 
 TOP = 5
@@ -42,8 +42,7 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
         of_video = [row for row, video_id in enumerate(ids) if video_id == video]
         row: dict[str, Any] = {"path": video}
         if output.logits is not None:
-            scores = scores_of(output.logits[of_video], task).mean(0)
-            row["top"] = top(scores, task)
+            row["top"] = top(video_scores(output.logits[of_video], task)[0], task)
         if output.detections is not None:
             found = output.detections[of_video[0]]
             columns = (found[key].tolist() for key in ("frames", "labels", "scores", "boxes"))
@@ -59,9 +58,12 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
 
 
 def top(scores: Tensor, task: Task) -> list[dict[str, Any]]:
-    """The :data:`TOP` best classes of scores (K,), each as ``class`` and ``score``."""
+    """The :data:`TOP` best classes of :func:`~vidcore.metrics.video_scores` (K,), each as ``class`` and ``score``.
+
+    Scores are probabilities, and their order is that of the logits where the probabilities are equal by rounding.
+    """
     best = scores.topk(min(TOP, task.num_classes))
     return [
         {"class": task.classes[index], "score": round(score, 4)}
-        for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for score, index in zip(probabilities(best.values, task).tolist(), best.indices.tolist(), strict=True)
     ]

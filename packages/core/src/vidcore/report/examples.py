@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidcore.batch import Batch, Output
 from vidcore.flops import macs_per_row
-from vidcore.metrics import per_frame, scores_of
+from vidcore.metrics import per_frame, probabilities, video_scores
 from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore.video.render import frames_of
@@ -81,8 +81,9 @@ def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Ex
     trace = {name: _on_cpu(value[first]) for name, value in output.trace.items()}
     truth = batch["target"][first]
     if output.logits is not None:
-        scores = scores_of(output.logits[rows].detach(), task).mean(0)
-        chosen = [int(scores.argmax())] if task.kind == "single_label" else (scores >= 0.5).nonzero()[:, 0].tolist()
+        ranked = video_scores(output.logits[rows].detach(), task)[0]
+        scores = probabilities(ranked, task)
+        chosen = [int(ranked.argmax())] if task.kind == "single_label" else (scores >= 0.5).nonzero()[:, 0].tolist()
         predicted = (
             ", ".join(f"{task.classes[index]} {100 * float(scores[index]):.0f} %" for index in chosen) or "nothing"
         )

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torchmetrics.functional.classification import multiclass_confusion_matrix, multilabel_average_precision
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from vidcore.metrics import average_precision
 from vidcore.report import figures
 from vidcore.report.examples import Example
 from vidcore.report.html import rendered
@@ -85,8 +86,7 @@ def pictures(summary: Summary, runs: Path) -> Iterator[tuple[str, str, Figure]]:
         matrix = multiclass_confusion_matrix(scores.argmax(-1), targets, number)
         yield "confusion", f"Confusion, {split}", figures.confusion(matrix.numpy(), classes)
     elif summary.task.kind == "multi_label":
-        each = multilabel_average_precision(scores, targets.long(), number, average="none")
-        each[targets.sum(0) == 0] = math.nan
+        each = average_precision(scores, targets)
         yield "per_class", f"Average precision by class, {split}", figures.per_class(each.numpy(), classes)
 
 

@@ -48,7 +48,7 @@ class Summary:
     history: Sequence[Mapping[str, float]] = ()
     """An entry an epoch: ``epoch`` from 1, ``train/loss``, and the validation's metrics."""
     scores: np.ndarray | None = None
-    """(N, K) in [0, 1], a row a video."""
+    """(N, K), one row per video, see :func:`vidcore.metrics.video_scores`."""
     targets: np.ndarray | None = None
     """(N,) class indices, or (N, K) 0 and 1 for several labels."""
     examples: Sequence[Example] = ()

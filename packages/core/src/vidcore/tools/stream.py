@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
-from vidcore.metrics import scores_of
+from vidcore.metrics import video_scores
 from vidcore.prediction import top
 from vidcore.streaming import State
 from vidcore.task import Task
@@ -58,11 +58,13 @@ def decisions(
         start = time.perf_counter()
         logits, state = model.step(picture.frame[None, :, None], state)
         seconds = time.perf_counter() - start
-        now = scores_of(logits, model.task)[0]
+        now = video_scores(logits, model.task)[0]
         if scores is None or not smooth:
             scores = now
         else:
-            scores = torch.lerp(now, scores, math.exp((before - picture.time) / smooth))
+            older = math.exp((before - picture.time) / smooth)
+            weights = torch.tensor([1 - older, older], dtype=torch.float64)
+            scores = video_scores(torch.stack([now, scores]), model.task, weights=weights)[0]
         before = picture.time
         row = {
             "time": round(picture.time, 3),
