@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
+from typing_extensions import Self
 
 from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
@@ -80,6 +81,22 @@ class VideoDataModule(LightningDataModule):
         self._datasets: dict[str, VideoDataset] = {}
         self._folder: str | None = None
         self._train_files: frozenset[str] = frozenset()
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Build the data that a checkpoint was trained on; no code in the file is run, and none is imported for it.
+
+        Args:
+            checkpoint_path: A local file.
+            **kwargs: Hyperparameters that take the place of the checkpoint's.
+
+        Raises:
+            UserError: See :func:`vidcore.checkpoint.class_in`.
+        """
+        from vidcore.checkpoint import class_in
+
+        found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
+        return super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
 
     @property
     def task(self) -> Task:

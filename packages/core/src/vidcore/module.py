@@ -28,7 +28,7 @@ from vidcore.clip import ClipFields, ClipSpec, replaced
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError
 from vidcore.flops import VideoCost, count_macs, macs_per_row
-from vidcore.hparams import make_plain
+from vidcore.hparams import make_plain, require_harmless
 from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.optim import Optim, Stage
@@ -99,6 +99,27 @@ class VideoModule(LightningModule):
         self.test_metrics: Metric = accuracy()
         self.test_cost = VideoCost()
         self.test_seconds = MeanMetric()
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, strict: bool | None = None, **kwargs: Any
+    ) -> Self:
+        """Load a model from a checkpoint; no code in the file is run, and none is imported for it.
+
+        Args:
+            checkpoint_path: A local file.
+            map_location: Where its tensors go, see :func:`torch.load`.
+            strict: Whether the names of its parameters must be the model's.
+            **kwargs: Hyperparameters that take the place of the checkpoint's.
+
+        Raises:
+            UserError: See :func:`vidcore.checkpoint.class_in`.
+        """
+        from vidcore.checkpoint import class_in
+
+        found = class_in(checkpoint_path, "hyper_parameters", cls)
+        kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
+        return super(VideoModule, found).load_from_checkpoint(checkpoint_path, **kwargs)
 
     # What a method gives.
 
@@ -308,6 +329,7 @@ class VideoModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
+        require_harmless(checkpoint, "the checkpoint")
         self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
         self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
         if "loops" in checkpoint:

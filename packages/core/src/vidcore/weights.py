@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,16 @@ class Weights:
             raise UserError(f"{self.url} has sha256 {found}, not {wanted}: the file was removed, try again{kept}")
 
 
+def reason_of(error: Exception) -> str:
+    """Why ``torch.load(weights_only=True)`` refused a file; torch's own text advises to run the code in it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if found:
+        return f"it holds {found[1]}; only tensors and plain values are read, since other objects can run code"
+    return "it is empty, cut off or damaged, or torch.save did not write it"
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a safetensors file, a Lightning checkpoint or a saved state dict; nothing in it is executed.
 
@@ -87,7 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
-        raise UserError(f"{path} is no weights file that can be read safely: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is no weights file that can be read safely: {reason_of(error)}") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} holds no state dict")

@@ -168,9 +168,12 @@ class VidCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.folder), **kwargs)
 
     def after_instantiate_classes(self) -> None:
-        """Refuses a checkpoint whose classes are not the data's."""
+        """Refuses a checkpoint whose classes are not the data's, and one that is no local file.
+
+        Lightning would run the code in a file that it fetches from a URL.
+        """
         path = self._get(self.config, "ckpt_path")
-        if not path or not Path(path).is_file():
+        if not path or path in ("best", "last", "hpc"):  # which Lightning looks for in the run's folder
             return
         known, ours = task_of(read_checkpoint(path)), self.model.task
         if known != ours:

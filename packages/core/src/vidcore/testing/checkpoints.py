@@ -16,6 +16,7 @@ from vidcore.checkpoint import load_module
 from vidcore.testing.batches import row_of, task_of, without_target
 from vidcore.testing.fitting import Trained
 from vidcore.testing.suite import ask, difference, row_answers
+from vidcore.weights import reason_of
 
 
 class CheckpointTests(Trained):
@@ -27,9 +28,10 @@ class CheckpointTests(Trained):
         try:
             torch.load(io.BytesIO(training.checkpoint), weights_only=True)
         except Exception as error:
+            reason = "; ".join(training.not_plain) or reason_of(error)
             raise AssertionError(
-                f"the checkpoint does not load with weights_only=True: {'; '.join(training.not_plain) or error}. Keep "
-                "numbers, texts, lists, dicts and tensors in hyperparameters, extra state and on_save_checkpoint"
+                f"the checkpoint does not load with weights_only=True: {reason}. Keep numbers, texts, lists, dicts and "
+                "tensors in hyperparameters, extra state and on_save_checkpoint"
             ) from error
 
     def test_checkpoint_alone_predicts_the_same(self) -> None:
