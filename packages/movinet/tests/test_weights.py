@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidcore import Task
+from vidcore.checkpoint import load_module
 from vidcore.cli import main as vid
 from vidcore.errors import UserError
+from vidcore_movinet.ensemble import MoViNetEnsemble
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import VARIANTS
 from vidcore_movinet.weights import (
     kinetics600,
     load_port_state_dict,
@@ -114,9 +121,9 @@ def test_a_skip_without_pool_has_another_name() -> None:
 
 def test_what_does_not_fit_is_named_and_nothing_is_copied() -> None:
     base, stream = MoViNet("a0"), MoViNet("a0", stream=True)
-    with pytest.raises(UserError, match="weights of a stream network do not fit a base network"):
+    with pytest.raises(UserError, match=r"weights of a stream network do not fit a base .* true"):
         load_port_state_dict(base, of_the_port(stream))
-    with pytest.raises(UserError, match="weights of a base network do not fit a stream network"):
+    with pytest.raises(UserError, match=r"weights of a base network do not fit a stream .* false"):
         load_port_state_dict(stream, of_the_port(base))
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     theirs = of_the_port(base)
@@ -184,10 +191,117 @@ def test_convert_the_port_and_keep_its_activations(tmp_path):
     assert again.net.gate_slope == 0.2
 
 
-def test_weights_of_another_kind_are_one_line(tmp_path):
-    np.savez(tmp_path / "base.npz", **as_tensorflow(MoViNet("a0", 5)))
-    with pytest.raises(UserError, match="weights of a base network do not fit a stream network"):
-        MoViNetModule(Task.numbered(5), stream=True).load_weights(tmp_path / "base.npz")
+@pytest.mark.parametrize("stream", [False, True])
+def test_weights_of_another_kind_are_one_line(tmp_path, capsys, stream):
+    theirs = MoViNetModule(Task.numbered(5), stream=not stream)
+    np.savez(tmp_path / "tensorflow.npz", **as_tensorflow(theirs.net))
+    torch.save(of_the_port(theirs.net), tmp_path / "port.pt")
+    torch.save(theirs.state_dict(), tmp_path / "ours.pt")
+    torch.save(theirs.net.state_dict(), tmp_path / "network.pt")
+    save_file(theirs.state_dict(), tmp_path / "ours.safetensors")
+    says = f"do not fit a {'stream' if stream else 'base'} network: set --model.stream {str(not stream).lower()}"
+    module = MoViNetModule(Task.numbered(5), stream=stream)
+    for file in ("tensorflow.npz", "port.pt", "ours.pt", "network.pt"):
+        with pytest.raises(UserError, match=says):
+            module.load_weights(tmp_path / file)
+    arguments = ["--model", "movinet", "--model.stream", str(stream).lower(), "--classes", "5"]
+    assert vid(["flops", *arguments, "--weights", str(tmp_path / "ours.safetensors")]) == 1
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    for file in ("ours.pt", "network.pt"):
+        with pytest.raises(UserError, match=says):
+            MoViNetEnsemble(Task.numbered(5), stream=stream, clip={"frames": 4}).load_weights(tmp_path / file)
+
+
+def saved(module: MoViNetModule, path: Path) -> dict[str, Any]:
+    """What Lightning writes of a module."""
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(path)
+    return torch.load(path, weights_only=True)
+
+
+def test_checkpoints_keep_the_activations(tmp_path):
+    module = MoViNetModule(Task.numbered(3), stream=True, head="hard_swish", gate_slope=0.25)
+    hparams = saved(module, tmp_path / "new.ckpt")["hyper_parameters"]
+    assert (hparams["head"], hparams["gate_slope"]) == ("hard_swish", 0.25)
+    again = load_module(tmp_path / "new.ckpt")
+    assert (again.net.head, again.net.gate_slope) == ("hard_swish", 0.25)
+
+    # Weights bring theirs, which the checkpoint then says.
+    torch.save(of_the_port(MoViNet("a0", 5, stream=True)), tmp_path / "port.pt")
+    module = MoViNetModule(Task.numbered(3), stream=True, head="hard_swish")
+    module.load_weights(tmp_path / "port.pt")
+    hparams = saved(module, tmp_path / "tuned.ckpt")["hyper_parameters"]
+    assert (hparams["head"], hparams["gate_slope"]) == ("swish", 0.2)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_early_checkpoints_keep_hard_swish(tmp_path, says):
+    """Before the option there was none but hard swish; whether the state dict said so or not."""
+    module = MoViNetModule(Task.numbered(3), stream=True, head="hard_swish")
+    randomised(module.net).eval()
+    early = saved(module, tmp_path / "early.ckpt")
+    del early["hyper_parameters"]["head"], early["hyper_parameters"]["gate_slope"]
+    if not says:
+        del early["state_dict"]["net._extra_state"]
+    torch.save(early, tmp_path / "early.ckpt")
+    clip = torch.rand(1, 3, 2, 32, 32)
+    with torch.no_grad():
+        expected = module.net(clip)
+        again = load_module(tmp_path / "early.ckpt")
+        assert again.hparams["head"] == "hard_swish"
+        assert torch.equal(again.net(clip), expected)
+        other = MoViNetModule(Task.numbered(3), stream=True).eval()
+        assert other.net.head == "swish"
+        other.load_weights(tmp_path / "early.ckpt")
+        assert torch.equal(other.net(clip), expected)
+
+
+def test_a_checkpoint_of_another_kind_is_one_line(tmp_path):
+    early = saved(MoViNetModule(Task.numbered(3)), tmp_path / "base.ckpt")
+    stream = MoViNetModule(Task.numbered(3), stream=True)
+    with pytest.raises(UserError, match=r"weights of a base network .* set --model.stream false"):
+        stream.on_load_checkpoint(early)
+
+
+def test_activations_are_options(tmp_path, capsys):
+    np.savez(tmp_path / "theirs.npz", **as_tensorflow(MoViNet("a0", 7, True)))
+    target = tmp_path / "ours.safetensors"
+    arguments = ["weights", "convert", str(tmp_path / "theirs.npz"), str(target), "--model", "movinet"]
+    arguments += ["--classes", "7", "--model.stream", "true"]
+    for options, activations in (
+        ([], [1 / 6, 1]),
+        (["--model.head", "hard_swish"], [1 / 6, 0]),
+        (["--model.gate_slope", "0.2"], [0.2, 1]),
+    ):
+        assert vid([*arguments, *options]) == 0
+        assert load_file(target)["net._extra_state"].tolist() == activations
+    capsys.readouterr()
+    assert vid([*arguments, "--model.head", "relu"]) != 0
+    assert "hard_swish" in capsys.readouterr().err
+    assert vid([*arguments, "--model.gate_slope", "-1"]) != 0
+    assert "gate_slope must be a positive number" in capsys.readouterr().err
+    assert vid([*arguments, "--model.stream", "false", "--model.head", "hard_swish"]) != 0
+    assert "stream networks only" in capsys.readouterr().err
+
+
+def test_tensorflow_weights_of_a_variant_trained_with_hard_swish_say_so(tmp_path, caplog):
+    assert {name for name, variant in VARIANTS.items() if variant.stream_head == "hard_swish"} == {"t0", "a1", "a4"}
+    for variant, says in (("t0", True), ("a0", False)):
+        np.savez(tmp_path / "theirs.npz", **as_tensorflow(MoViNet(variant, 5, True)))
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            MoViNetModule(Task.numbered(5), variant, stream=True).load_weights(tmp_path / "theirs.npz")
+        assert ("--model.head hard_swish if it was trained with that" in caplog.text) == says
+
+
+def test_convert_names_the_number_of_classes(tmp_path, capsys):
+    np.savez(tmp_path / "theirs.npz", **as_tensorflow(MoViNet("a0", 7)))
+    assert (
+        vid(["weights", "convert", str(tmp_path / "theirs.npz"), str(tmp_path / "x.safetensors"), "--model", "movinet"])
+        == 2
+    )
+    assert "has 7 classes, the model 600: add --classes 7" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -199,6 +313,7 @@ def test_published(stream, tmp_path, monkeypatch, caplog):
     name = f"modelA0{'_stream' if stream else ''}_statedict_v3"
     assert record.url.endswith(f"/{name}")
     assert record.metrics == {"top1": 72.05 if stream else 72.28, "gmacs": 2.7}
+    assert record.options == ({"head": "swish", "gate_slope": 0.2} if stream else {})
 
     file = tmp_path / name
     torch.save(of_the_port(MoViNet("a0", 600, stream)), file)

@@ -8,6 +8,7 @@ import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -29,6 +30,8 @@ class Weights:
         classes: Class names in the order of the classifier.
         clip_spec: What the weights were trained on.
         metrics: Published figures by name, e.g. ``{"top1": 0.7228, "gmacs": 2.7}``.
+        options: Options of the model that these weights were trained with and that differ between weights, e.g.
+            ``{"head": "swish"}``; the model sets them when it loads the weights.
     """
 
     url: str
@@ -36,6 +39,7 @@ class Weights:
     classes: tuple[str, ...]
     clip_spec: ClipSpec
     metrics: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def fetch(self, folder: str | Path | None = None) -> Path:
         """The file on this machine, downloaded unless it is there already; its checksum is verified either way.

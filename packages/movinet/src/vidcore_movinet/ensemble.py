@@ -12,9 +12,9 @@ from vidcore.batch import Batch, Output
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.task import Task
-from vidcore_movinet.network import MoViNet
-from vidcore_movinet.variants import find_variant
-from vidcore_movinet.weights import kinetics600
+from vidcore_movinet.network import SLOPE, MoViNet
+from vidcore_movinet.variants import Head, find_variant
+from vidcore_movinet.weights import check_own_kind, kinetics600
 
 
 class MoViNetEnsemble(VideoModule):
@@ -31,6 +31,8 @@ class MoViNetEnsemble(VideoModule):
         stochastic_depth: See there.
         bn_momentum: See there.
         checkpointing: See there.
+        head: See there.
+        gate_slope: See there.
         **kwargs: See :class:`vidcore.VideoModule`; ``weights`` of a single network go into both.
 
     Raises:
@@ -48,16 +50,17 @@ class MoViNetEnsemble(VideoModule):
         stochastic_depth: float = 0.2,
         bn_momentum: float = 0.01,
         checkpointing: bool = False,
+        head: Head = "swish",
+        gate_slope: float = SLOPE,
         **kwargs: Any,
     ) -> None:
         super().__init__(task, find_variant(variant).clip_spec, **kwargs)
         frames = self.clip_spec.num_frames
         if frames % 2:
             raise UserError(f"two networks take turns: the clip must have an even number of frames, not {frames}")
-        classes = self.task.num_classes
-        self.nets = nn.ModuleList(
-            MoViNet(variant, classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing) for _ in range(2)
-        )
+        options = (self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing)
+        self.nets = nn.ModuleList(MoViNet(variant, *options, gate_slope=gate_slope, head=head) for _ in range(2))
+        self.stream = stream
 
     def forward(self, batch: Batch) -> Output:
         """The mean of both networks' logits."""
@@ -72,10 +75,16 @@ class MoViNetEnsemble(VideoModule):
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
         """A file of ours; of a single network for both."""
         tensors = super().read_weights(path)
+        check_own_kind(tensors, self.stream)
         if not any(name.startswith("net.") for name in tensors):
             return tensors
         single = {name.removeprefix("net."): value for name, value in tensors.items()}
         return {f"nets.{member}.{name}": value for member in range(2) for name, value in single.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See :meth:`MoViNetModule.on_load_checkpoint`."""
+        super().on_load_checkpoint(checkpoint)
+        check_own_kind(checkpoint["state_dict"], self.stream)
 
     def _logits(self, batch: Batch) -> list[Tensor]:
         clip = batch["inputs"]["rgb"]  # (B, 3, T, H, W)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import Self
@@ -16,10 +17,11 @@ from vidcore.batch import Batch, Output
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
+from vidcore.tools.tensorflow import is_tensorflow
 from vidcore.weights import Weights
-from vidcore_movinet.network import MoViNet
-from vidcore_movinet.variants import VARIANTS, find_variant
-from vidcore_movinet.weights import kinetics600, published_weights, read_foreign
+from vidcore_movinet.network import SLOPE, MoViNet
+from vidcore_movinet.variants import VARIANTS, Head, find_variant
+from vidcore_movinet.weights import EARLIER, check_own_kind, kinetics600, published_weights, read_foreign
 
 # From the last to the first: name, and patterns of parameters.
 _GROUPS = {
@@ -46,6 +48,10 @@ class MoViNetModule(VideoModule):
             suits hundreds of thousands of steps; trainings of a few hundred need about 0.1.
         checkpointing: Less memory in training, more time; for A3 to A5.
         linear_probe: Only the last linear layer trains.
+        head: Activation before a stream network's classifier: ``swish``, the official default, or ``hard_swish``.
+            Weights that say theirs set it and ``gate_slope``: published ones, the PyTorch port's, and files of ours.
+        gate_slope: Slope of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 in the official code, 0.2 in
+            the released weights.
         unfreeze: Epochs after which one more group of layers trains, from the last to the first, the head alone in the
             beginning; 0: all train from the beginning.
         **kwargs: See :class:`vidcore.VideoModule`.
@@ -64,12 +70,22 @@ class MoViNetModule(VideoModule):
         checkpointing: bool = False,
         linear_probe: bool = False,
         unfreeze: int = 0,
+        head: Head = "swish",
+        gate_slope: float = SLOPE,
         **kwargs: Any,
     ) -> None:
         self.variant, self.variant_name = find_variant(variant), variant
         super().__init__(task, self.variant.clip_spec, **kwargs)
         self.net = MoViNet(
-            variant, self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing
+            variant,
+            self.task.num_classes,
+            stream,
+            dropout,
+            stochastic_depth,
+            bn_momentum,
+            checkpointing,
+            gate_slope=gate_slope,
+            head=head,
         )
         self.linear_probe, self._unfreeze = linear_probe, unfreeze
         if stream:  # here, not as methods: a base network must not look as if it streamed
@@ -107,14 +123,42 @@ class MoViNetModule(VideoModule):
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
         """A file of ours, or weights that the official TensorFlow code or the PyTorch port saved."""
         tensors = read_foreign(path, self.net, self.variant_name)
-        tensors = {name if name.startswith("net.") else f"net.{name}": value for name, value in tensors.items()}
-        return {"net._extra_state": self.net.get_extra_state(), **tensors}
+        return {f"net.{name}": value for name, value in tensors.items()}
 
     def load_weights(self, source: str | Path) -> list[str]:
-        """See :meth:`vidcore.VideoModule.load_weights`; a stream network gets the activations that they want."""
-        if str(source) in self.published_weights():
-            self.net.use_released_activations()
-        return super().load_weights(source)
+        """See :meth:`vidcore.VideoModule.load_weights`; a stream network gets the activations of the weights."""
+        published = self.published_weights().get(str(source))
+        if published is not None:
+            self.net.use_activations(**{**self._activations(), **published.options})
+        untrained = super().load_weights(source)
+        if self.net.stream:
+            self.hparams.update(self._activations())
+            rank_zero_info(f"activations: head {self.net.head}, gate_slope {self.net.gate_slope:.4g}")
+            if published is None and is_tensorflow(source) and self.net.head != self.variant.stream_head:
+                rank_zero_info(
+                    f"a TensorFlow checkpoint does not say its activations; the authors' configuration of "
+                    f"{self.variant_name} has {self.variant.stream_head} in the head: "
+                    f"--model.head {self.variant.stream_head} if it was trained with that"
+                )
+        return untrained
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the activations that the checkpoint was trained with, which early checkpoints do not say.
+
+        Raises:
+            UserError: The checkpoint is of a base network and this one streams, or the other way round.
+        """
+        super().on_load_checkpoint(checkpoint)
+        tensors = checkpoint["state_dict"]
+        check_own_kind(tensors, self.net.stream)
+        if self.net.stream:
+            if "head" not in checkpoint["hyper_parameters"]:
+                tensors.setdefault("net._extra_state", EARLIER.clone())
+            self.net.set_extra_state(tensors.get("net._extra_state", self.net.get_extra_state()))
+            self.hparams.update(self._activations())
+
+    def _activations(self) -> dict[str, Any]:
+        return {"head": self.net.head, "gate_slope": self.net.gate_slope}
 
     def family(self) -> list[dict[str, Any]]:
         """All variants at their own clips; of stream networks also the cost of a frame and the size of the state."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,10 @@ from vidcore_movinet.stream import (
     StreamBottleneck,
     running_means,
 )
-from vidcore_movinet.variants import Variant, find_variant
+from vidcore_movinet.variants import Head, Variant, find_variant
 
-Head = Literal["hard_swish", "swish"]
+SLOPE = 1 / 6
+"""Slope of the gates' hard sigmoid in the official code."""
 
 
 class MoViNet(nn.Module):
@@ -50,13 +52,15 @@ class MoViNet(nn.Module):
         checkpointing: Less memory in training, more time: layers are computed again in the backward pass.
         factorised: Of a stream network: (2+1)D convolutions and gates that see each frame, as released since July 2021;
             False: 3D convolutions and gates that see the mean only, as before.
-        gate_slope: Of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 as in the released code; the
-            released weights want 0.2.
-        head: Activation before a stream network's classifier: ``hard_swish`` as everywhere in it, or ``swish``, which
-            the released weights want; a base network has swish throughout.
+        gate_slope: Slope of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 in the official code, 0.2 in
+            the released weights.
+        head: Activation before a stream network's classifier: ``swish``, the official default, or ``hard_swish``, as in
+            the rest of the network; :attr:`Variant.stream_head` is what the authors' configuration trains it with. A
+            base network has swish throughout.
 
     Raises:
-        UserError: An unknown variant.
+        UserError: Unknown variant or head, a slope that is not a positive number, or ``hard_swish`` or another slope
+            for a base network.
     """
 
     def __init__(
@@ -69,10 +73,11 @@ class MoViNet(nn.Module):
         bn_momentum: float = 0.01,
         checkpointing: bool = False,
         factorised: bool = True,
-        gate_slope: float = 1 / 6,
-        head: Head = "hard_swish",
+        gate_slope: float = SLOPE,
+        head: Head = "swish",
     ) -> None:
         super().__init__()
+        _check_activations(stream, gate_slope, head)
         spec = find_variant(variant)
         self.stream, self.factorised, self.checkpointing = stream, stream and factorised, checkpointing
 
@@ -104,19 +109,21 @@ class MoViNet(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
 
     def use_activations(self, gate_slope: float, head: Head) -> None:
-        """Sets what a stream network's weights were trained with; a base network has no choice.
+        """Set the activations that a stream network's weights were trained with; a base network has no choice.
 
-        The state dict holds it too (``_extra_state``), so that weights never meet another function than theirs.
+        The state dict holds them (``_extra_state``), so that weights always run with their own activations.
+
+        Raises:
+            UserError: Unknown head, or a slope that is not a positive number.
         """
+        if not self.stream:
+            gate_slope, head = SLOPE, "swish"
+        _check_activations(self.stream, gate_slope, head)
         self.gate_slope, self.head = gate_slope, head
         self.activation = nn.Hardswish() if self.stream and head == "hard_swish" else nn.SiLU()
         for module in self.modules():
             if isinstance(module, CausalSqueezeExcite):
                 module.gate_slope = gate_slope
-
-    def use_released_activations(self) -> None:
-        """Sets what the released weights were trained with: gates of slope 0.2, swish in the head."""
-        self.use_activations(0.2, "swish")
 
     def get_extra_state(self) -> Tensor:
         """Slope of the gates, and whether the head has swish."""
@@ -238,6 +245,21 @@ class MoViNet(nn.Module):
             raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
         if len(frames) != len(state["seen"]):
             raise UserError(f"frames of {len(frames)} streams, but the state of {len(state['seen'])}")
+
+
+def _check_activations(stream: bool, gate_slope: float, head: str) -> None:
+    if head not in get_args(Head):
+        raise UserError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
+    if not (isinstance(gate_slope, (int, float)) and 0 < gate_slope < math.inf):
+        raise UserError(
+            f"gate_slope must be a positive number (1/6 in the official code, 0.2 in the released weights), "
+            f"got {gate_slope!r}"
+        )
+    if not stream and (gate_slope, head) != (SLOPE, "swish"):
+        raise UserError(
+            "head and gate_slope apply to stream networks only (a base network has swish and sigmoid throughout): "
+            "add --model.stream true or leave them out"
+        )
 
 
 def _layers(

@@ -8,10 +8,14 @@ to. It differs from the paper's tables in some widths (A0's first layer expands 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.nn import Kernel
+
+Head = Literal["swish", "hard_swish"]
+"""Activation before the classifier of a stream network."""
 
 K13: Kernel = (1, 3, 3)
 K15: Kernel = (1, 5, 5)
@@ -63,6 +67,8 @@ class Variant:
         stream_params: Of the stream network.
         stream_top1: Of the stream network.
         positional_encoding: Whether the stream network's gates see the frame's number.
+        stream_head: Activation before the classifier that the authors' published configuration trains the stream
+            network with: their code's default, swish, or hard swish.
     """
 
     stem: int
@@ -79,6 +85,7 @@ class Variant:
     stream_params: int
     stream_top1: float
     positional_encoding: bool = False
+    stream_head: Head = "swish"
     dense: int = 2048
 
     @property
@@ -114,6 +121,7 @@ VARIANTS: dict[str, Variant] = {
         top1=68.40,
         stream_params=2_368_958,
         stream_top1=67.17,
+        stream_head="hard_swish",
     ),
     "a0": Variant(
         stem=8,
@@ -156,6 +164,7 @@ VARIANTS: dict[str, Variant] = {
         top1=76.69,
         stream_params=6_447_352,
         stream_top1=76.45,
+        stream_head="hard_swish",
     ),
     "a2": Variant(
         stem=16,
@@ -234,6 +243,7 @@ VARIANTS: dict[str, Variant] = {
         stream_params=18_136_182,
         stream_top1=81.49,
         positional_encoding=True,
+        stream_head="hard_swish",
     ),
     "a5": Variant(
         stem=24,

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vidcore.errors import UserError
@@ -17,6 +19,11 @@ from vidcore.tools.tensorflow import is_tensorflow, load_tensorflow, read_variab
 from vidcore.weights import Weights, read_weights
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS
+
+RELEASED: dict[str, Any] = {"gate_slope": 0.2, "head": "swish"}
+"""Activations of the released stream weights."""
+EARLIER = torch.tensor([1 / 6, 0], dtype=torch.float64)
+"""Extra state (:meth:`MoViNet.get_extra_state`) of weights that were saved before they said it themselves."""
 
 _OFFICIAL = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
 _PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/main/weights"
@@ -98,7 +105,7 @@ def load_tensorflow_variables(net: MoViNet, variables: Mapping[str, np.ndarray])
 def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None:
     """Copies a state dict of the widely used PyTorch port, Atze00/MoViNet-pytorch, into ours.
 
-    Its stream weights are the released ones, so a stream network gets the activations that these want.
+    Its stream weights are the released ones, so a stream network gets their activations (:data:`RELEASED`).
 
     Args:
         net: The network, of the same variant and number of classes, base or stream as the weights are.
@@ -108,11 +115,11 @@ def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None
         UserError: Weights of a base network for a stream network or the other way round; missing, unexpected or wrongly
             shaped tensors, all of which are named. Nothing is copied.
     """
-    _check_kind(any(".conv2d." in name for name in state_dict), net)
+    _check_kind(any(".conv2d." in name for name in state_dict), net.factorised)
     tensors = {name: value for name, value in state_dict.items() if not name.endswith("num_batches_tracked")}
     load_named(net, tensors, lambda name: port_name(name, net), "tensors of the port")
     if net.stream:
-        net.use_released_activations()
+        net.use_activations(**RELEASED)
 
 
 def port_name(name: str, net: MoViNet) -> str:
@@ -146,7 +153,7 @@ def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
 
     def record(url: str) -> Weights:
         known = {name: value for name, value in metrics.items() if value is not None}
-        return Weights(url, "", kinetics600(), spec.clip_spec, known)
+        return Weights(url, "", kinetics600(), spec.clip_spec, known, RELEASED if stream else {})
 
     official = record(f"{_OFFICIAL}/movinet_{variant}_{kind}.tar.gz")
     if stream and variant not in ("a0", "a1", "a2"):
@@ -161,7 +168,8 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
     Args:
         path: What :func:`vidcore.tools.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
         like: The network that they are for; theirs may have another number of classes. TensorFlow's variables do not
-            say with which activations they were trained: they get this network's.
+            say with which activations they were trained: they get this network's. Files of ours from before there was
+            a choice were trained with gates of slope 1/6 and hard swish in the head.
         variant: This network's.
 
     Raises:
@@ -169,7 +177,7 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
     """
     if is_tensorflow(path):
         variables = read_variables(path)
-        _check_kind(any("conv2d" in name for name in variables), like)
+        _check_kind(any("conv2d" in name for name in variables), like.factorised)
         biases = [
             value for name, value in variables.items() if re.match(r"classifier_head(_\d+)?/classifier/.*bias", name)
         ]
@@ -178,17 +186,33 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
         return net.state_dict()
     tensors = read_weights(path)
     if "classifier.0.conv_1.conv2d.weight" not in tensors and "classifier.0.conv_1.conv3d.weight" not in tensors:
-        return tensors
+        check_own_kind(tensors, like.stream)
+        tensors = {name.removeprefix("net."): value for name, value in tensors.items()}
+        return {"_extra_state": EARLIER.clone(), **tensors}
     bias = next(value for name, value in tensors.items() if re.match(r"classifier\.3\.conv_1\.conv[23]d\.bias", name))
     net = _empty(like, variant, len(bias))
     load_port_state_dict(net, tensors)
     return net.state_dict()
 
 
-def _check_kind(stream: bool, net: MoViNet) -> None:
-    if stream != net.factorised:
+def check_own_kind(tensors: Mapping[str, Tensor], stream: bool) -> None:
+    """Check that tensors of our own networks are of a stream network, or of a base network.
+
+    Raises:
+        UserError: They are of the other kind; the text names ``--model.stream``.
+    """
+    stem = next((value for name, value in tensors.items() if name.endswith("stem.conv.weight")), None)
+    if stem is not None and stem.dim() in (4, 5):
+        _check_kind(stem.dim() == 4, stream)
+
+
+def _check_kind(theirs: bool, ours: bool) -> None:
+    if theirs != ours:
         kinds = ("base", "stream")
-        raise UserError(f"weights of a {kinds[stream]} network do not fit a {kinds[net.stream]} network")
+        raise UserError(
+            f"weights of a {kinds[theirs]} network do not fit a {kinds[ours]} network: "
+            f"set --model.stream {str(theirs).lower()}"
+        )
 
 
 def _empty(like: MoViNet, variant: str, classes: int) -> MoViNet:

@@ -35,6 +35,7 @@ def list_weights(command: str, argv: list[str]) -> None:
             "name": name,
             "classes": len(weights.classes),
             **weights.metrics,
+            **weights.options,
             "sha256": weights.sha256 or "kept at the first download",
             "url": weights.url,
         }
@@ -66,9 +67,11 @@ def convert(command: str, argv: list[str]) -> None:
     model = _model(arguments)
     untrained = model.load_weights(arguments.source)
     if untrained:
+        published = model.published_weights().get(arguments.source)
+        theirs = len(model.read_weights(published.fetch() if published else arguments.source)[untrained[0]])
         raise UsageError(
-            f"{arguments.source} has another number of classes than the {model.task.num_classes} of the model: "
-            "give theirs with --classes"
+            f"{arguments.source} has {theirs} classes, the model {model.task.num_classes}: "
+            f"add --classes {theirs}, or --classes FILE with their names, one a line"
         )
     from safetensors.torch import save_file
 
