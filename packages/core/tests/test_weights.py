@@ -42,7 +42,7 @@ def test_what_holds_no_tensors_is_refused_and_not_executed(tmp_path):
     torch.save({"state_dict": {"a": 3}}, tmp_path / "number.pt")
     with pytest.raises(UserError, match="holds no state dict"):
         read_weights(tmp_path / "number.pt")
-    with pytest.raises(UserError, match="no weights at"):
+    with pytest.raises(UserError, match="no weights file at"):
         read_weights(tmp_path / "missing.pt")
 
 

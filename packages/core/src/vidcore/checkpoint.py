@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
+from packaging.version import Version
 
 from vidcore import plugins
-from vidcore.errors import UserError
+from vidcore.errors import UserError, one_line
 from vidcore.hparams import is_known, require_harmless
 from vidcore.module import VideoModule
 from vidcore.task import Task
-from vidcore.weights import reason_of
+from vidcore.weights import load_safely, not_plain
 
 _T = TypeVar("_T")
 
@@ -26,17 +27,77 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: No such file, not a checkpoint, not one of a VideoModule, or its hyperparameters name code to run
             (:func:`~vidcore.hparams.require_harmless`).
     """
-    if not Path(path).is_file():
-        raise UserError(f"no checkpoint at {path}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for what is not its own
-        raise UserError(f"{path} is no checkpoint that can be read safely: {reason_of(error)}") from error
-    hparams = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if "task" not in hparams or "_class_path" not in hparams:
+    checkpoint = load_safely(path, "checkpoint")
+    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(hparams, Mapping) or not {"task", "_class_path"} <= hparams.keys():
         raise UserError(f"{path} is not a checkpoint of a vidcore model: it names no model and task")
-    require_harmless(checkpoint, path)
+    with naming(path):
+        require_harmless(checkpoint, path)
+        _check(checkpoint)
     return checkpoint
+
+
+_TYPES: dict[str, type] = {
+    "pytorch-lightning_version": str,
+    "state_dict": Mapping,
+    "datamodule_hyper_parameters": Mapping,
+    "loops": Mapping,
+    "callbacks": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "epoch": int,
+    "global_step": int,
+    "stage": int,
+    "seed": int,
+}
+"""Types of a checkpoint's entries."""
+
+_REQUIRED = ("pytorch-lightning_version", "state_dict")
+
+
+def _check(checkpoint: Mapping[str, Any]) -> None:
+    """Check the types of what a checkpoint holds.
+
+    Raises:
+        UserError: An entry is missing or of another type, or a weight is not a tensor with its numbers.
+        ValueError: The task or the version is not one.
+    """
+    for name, kind in _TYPES.items():
+        if name in checkpoint and not isinstance(checkpoint[name], kind):
+            raise UserError(f"{name} must be of type {kind.__name__}, not {type(checkpoint[name]).__name__}")
+        if name in _REQUIRED and name not in checkpoint:
+            raise UserError(f"{name} is missing")
+    Version(checkpoint["pytorch-lightning_version"])
+    for name in ("hyper_parameters", "datamodule_hyper_parameters"):
+        saved = checkpoint.get(name, {})
+        if not all(isinstance(key, str) and key.isidentifier() for key in saved):
+            raise UserError(f"the names in {name} must be names of arguments")
+        class_path = saved.get("_class_path", "a.b")
+        if not isinstance(class_path, str) or not all(map(str.isidentifier, class_path.split("."))):
+            raise UserError(f"_class_path in {name} must be the path of a class, not {class_path!r}")
+    Task.of(checkpoint["hyper_parameters"]["task"])
+    for name, value in checkpoint["state_dict"].items():
+        problem = "" if str(name).endswith("_extra_state") else not_plain(value)
+        if problem or not isinstance(name, str):
+            raise UserError(f"state_dict must map names to tensors: {name} is {problem or 'no text'}")
+
+
+@contextmanager
+def naming(path: str | Path, what: str = "cannot load {}") -> Iterator[None]:
+    """Turn any error into a :class:`UserError` of one line that names the checkpoint.
+
+    A checkpoint may hold anything, and what a model, Lightning or torch raises for it is of many kinds.
+
+    Args:
+        path: The checkpoint.
+        what: What failed, with braces for the path.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) and str(path) in str(error):
+            raise
+        raise UserError(f"{what.format(path)}: {one_line(error)}") from error
 
 
 def task_of(checkpoint: dict[str, Any]) -> Task:
@@ -50,7 +111,7 @@ def config_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     for key, source in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
         saved = checkpoint.get(source, {})
         if "_class_path" in saved:
-            arguments = {name: value for name, value in saved.items() if name[0] != "_" and name != "task"}
+            arguments = {name: value for name, value in saved.items() if not name.startswith("_") and name != "task"}
             config[key] = {"class_path": saved["_class_path"], "init_args": arguments}
     return config
 
@@ -68,6 +129,10 @@ def require_trusted(config: Mapping[str, Any], chosen: Mapping[str, str], path: 
     """
     for part, content in config.items():
         class_path = content["class_path"]
+        module, _, name = class_path.rpartition(".")
+        if module in plugins.GROUPS:
+            with naming(path):
+                plugins.find(module, name)
         if not is_known(class_path) and chosen.get(part) != class_path:
             raise UserError(
                 f"{path} was made with the {part} {class_path}, which is no plugin, "
@@ -88,7 +153,8 @@ def class_in(path: str | Path, part: str, base: type[_T]) -> type[_T]:
     """
     class_path = str(read_checkpoint(path).get(part, {}).get("_class_path"))
     module, _, name = class_path.rpartition(".")
-    cls = plugins.load(module, name) if module in plugins.GROUPS else getattr(sys.modules.get(module), name, None)
+    with naming(path):
+        cls = plugins.load(module, name) if module in plugins.GROUPS else getattr(sys.modules.get(module), name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{path} is of {class_path}, which is not an imported {base.__name__}: import its module first")
     return cls
@@ -98,6 +164,6 @@ def load_module(path: str | Path) -> VideoModule:
     """The model of a checkpoint, on the CPU and in eval mode.
 
     Raises:
-        UserError: See :func:`class_in`.
+        UserError: See :func:`class_in`; or the model does not accept its arguments or its weights.
     """
     return VideoModule.load_from_checkpoint(path, map_location="cpu").eval()

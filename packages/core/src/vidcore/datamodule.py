@@ -93,10 +93,11 @@ class VideoDataModule(LightningDataModule):
         Raises:
             UserError: See :func:`vidcore.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in
+        from vidcore.checkpoint import class_in, naming
 
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
-        return super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
+        with naming(checkpoint_path):
+            return super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
 
     @property
     def task(self) -> Task:

@@ -2,6 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """Something in the user's hands is wrong: a name, a value, a file. Its text says what, and what would be right."""
+
+
+_FRAME = re.compile(
+    r"Parser key|Does not validate|Subtypes:|Errors:|Problem with given|Given value|Expected a path but|"
+    r"Expected a <class 'NoneType'>|$"
+)
+
+
+def reasons(message: str) -> list[str]:
+    """The lines of jsonargparse's message about a value without those about all the types that it tried."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    return [line for line in lines if not _FRAME.match(line)]
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, then the errors that it comes from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def one_line(error: BaseException, length: int = 300) -> str:
+    """What an error of a library says, in one line of at most ``length`` characters.
+
+    That is the text of the :class:`UserError` behind it, or else its own, with the type where that says more.
+    """
+    known = next((str(cause) for cause in causes(error) if isinstance(cause, UserError)), None)
+    if known is None:
+        keys = re.findall(r'Parser key "([^"]+)"', str(error))[1:]
+        text = ": ".join([*keys[-1:], "; ".join(dict.fromkeys(reasons(str(error))))])
+        plain = text and isinstance(error, (ArgumentError, OSError, RuntimeError, ValueError))
+        known = text if plain else f"{type(error).__name__}: {text}"
+    known = " ".join(known.split()).replace(":;", ":").rstrip(": ")
+    return known if len(known) <= length else f"{known[:length]} …"

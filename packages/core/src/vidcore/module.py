@@ -35,6 +35,7 @@ from vidcore.optim import Optim, Stage
 from vidcore.prediction import video_rows, view_numbers
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
+from vidcore.video.flow import FlowSource
 from vidcore.video.normalise import normalised
 from vidcore.weights import Weights, other_classifier, read_weights
 
@@ -115,11 +116,12 @@ class VideoModule(LightningModule):
         Raises:
             UserError: See :func:`vidcore.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in
+        from vidcore.checkpoint import class_in, naming
 
         found = class_in(checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
-        return super(VideoModule, found).load_from_checkpoint(checkpoint_path, **kwargs)
+        with naming(checkpoint_path):
+            return super(VideoModule, found).load_from_checkpoint(checkpoint_path, **kwargs)
 
     # What a method gives.
 
@@ -330,13 +332,21 @@ class VideoModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
         require_harmless(checkpoint, "the checkpoint")
+        ours = self.state_dict()
+        for name, value in checkpoint.get("state_dict", {}).items():
+            if isinstance(value, Tensor) and name in ours and not torch.can_cast(value.dtype, ours[name].dtype):
+                raise UserError(f"{name} is {value.dtype}, not {ours[name].dtype}")
         self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
         self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
+        FlowSource.of(self.flow_source)
         if "loops" in checkpoint:
-            loop = checkpoint["loops"]["fit_loop"]
-            batches = loop["epoch_loop.batch_progress"]
-            self.first_epoch = loop["epoch_progress"]["current"]["processed"]
-            self.first_batch = 0 if batches["is_last_batch"] else batches["current"]["ready"]
+            try:
+                loop = checkpoint["loops"]["fit_loop"]
+                batches = loop["epoch_loop.batch_progress"]
+                self.first_epoch = int(loop["epoch_progress"]["current"]["processed"])
+                self.first_batch = 0 if batches["is_last_batch"] else int(batches["current"]["ready"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError("loops must hold the progress of a training as Lightning saves it") from error
         self._freeze()
 
     def train(self, mode: bool = True) -> VideoModule:

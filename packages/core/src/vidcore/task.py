@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -21,7 +21,7 @@ class Task:
         classes: Class names in index order; at least one, no name twice.
 
     Raises:
-        ValueError: An unknown kind, no class, or a class name that occurs twice.
+        ValueError: An unknown kind, no class, or a class name that is blank, no text, or occurs twice.
 
     Example:
         >>> Task("single_label", ("clap", "wave")).num_classes
@@ -32,11 +32,16 @@ class Task:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, (str, Mapping)) or not isinstance(self.classes, Iterable):
+            raise ValueError(f"task classes must be a list of names, not {self.classes!r}")
         object.__setattr__(self, "classes", tuple(self.classes))
         if self.kind not in get_args(Kind):
             raise ValueError(f"task kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
         if not self.classes:
             raise ValueError("a task needs at least one class")
+        odd = [name for name in self.classes if not isinstance(name, str) or not name.strip()]
+        if odd:
+            raise ValueError(f"class names must be text that is not blank, not {odd[0]!r}")
         twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if twice:
             raise ValueError(f"class names occur twice: {', '.join(twice)}")
@@ -53,8 +58,16 @@ class Task:
 
     @classmethod
     def of(cls, value: Task | Mapping[str, Any]) -> Task:
-        """The task itself, or the one that :meth:`as_dict` described (as checkpoints hold it)."""
-        return value if isinstance(value, Task) else cls(**value)
+        """The task itself, or the one that :meth:`as_dict` described (as checkpoints hold it).
+
+        Raises:
+            ValueError: See :class:`Task`; or the value is not a mapping of ``kind`` and ``classes``.
+        """
+        if isinstance(value, Task):
+            return value
+        if not isinstance(value, Mapping) or value.keys() != {"kind", "classes"}:
+            raise ValueError("a task is described by kind and classes")
+        return cls(**value)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, so that a checkpoint that holds it loads with ``weights_only=True``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import urllib.error
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
-from vidcore.errors import UserError
+from vidcore.errors import UserError, one_line
 from vidcore.files import sha256
 
 
@@ -92,21 +94,56 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: No such file, or it holds something else than tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no weights at {path}")
+    content = load_safely(path, "weights file")
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not content or not all(isinstance(name, str) for name in content):
+        raise UserError(f"{path} holds no state dict: it must map names to tensors")
+    for name, value in content.items():
+        if problem := not_plain(value):
+            raise UserError(f"{path} holds no state dict of plain tensors: {name} is {problem}")
+    return content
+
+
+def load_safely(path: str | Path, what: str) -> Any:
+    """The content of a safetensors file, or of one that ``torch.save`` wrote; nothing in it is executed.
+
+    Args:
+        path: The file.
+        what: What it should be, for the error: ``checkpoint`` or ``weights file``.
+
+    Raises:
+        UserError: No such file, or it cannot be read.
+    """
+    file = Path(path)
     try:
-        if path.suffix == ".safetensors":
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "neither a file nor a folder" if file.exists() else ""
+            raise UserError(f"no {what} at {path}{f': it is {kind}' if kind else ''}")
+        if not file.stat().st_size:
+            raise UserError(f"no {what} in {path}: the file is empty")
+        if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
-        raise UserError(f"{path} is no weights file that can be read safely: {reason_of(error)}") from error
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no state dict")
-    return content
+        reason = one_line(error) if isinstance(error, SafetensorError) else reason_of(error)
+        raise UserError(f"{path} is no {what} that can be read safely: {reason}") from error
+
+
+def not_plain(value: Any) -> str:
+    """Why a value is not a tensor with its numbers in memory, as weights must be; empty if it is one."""
+    if not isinstance(value, Tensor):
+        return f"no tensor but {type(value).__name__}"
+    if value.is_meta:
+        return "a tensor without numbers (device meta)"
+    if value.is_quantized or value.layout != torch.strided:
+        return f"a {'quantised' if value.is_quantized else 'sparse'} tensor"
+    return ""
 
 
 def other_classifier(
@@ -119,10 +156,17 @@ def other_classifier(
     """
     different = {name for name in theirs.keys() & ours.keys() if theirs[name].shape != ours[name].shape}
     other = {
-        name for name in different if theirs[name].shape[1:] == ours[name].shape[1:] and len(ours[name]) == num_classes
+        name
+        for name in different
+        if theirs[name].dim() == ours[name].dim() and ours[name].shape == (num_classes, *theirs[name].shape[1:])
     }
     wrong = [
         f"{name} is {list(theirs[name].shape)}, not {list(ours[name].shape)}" for name in sorted(different - other)
+    ]
+    wrong += [
+        f"{name} is {theirs[name].dtype}, not {ours[name].dtype}"
+        for name in sorted(theirs.keys() & ours.keys())
+        if not torch.can_cast(theirs[name].dtype, ours[name].dtype)
     ]
     wrong += [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
     wrong += [f"{name} is unknown" for name in sorted(theirs.keys() - ours.keys())]

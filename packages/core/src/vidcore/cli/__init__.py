@@ -9,10 +9,10 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from vidcore import __version__, plugins
-from vidcore.errors import UserError
+from vidcore.errors import UserError, causes
 
 COMMANDS = {
     "fit": ("vidcore.cli.train", "train a model on a data set"),
@@ -129,18 +129,12 @@ def _report(error: UserError, debug: bool) -> int:
 
 def _user_error_behind(error: BaseException) -> UserError | None:
     """The user's mistake that a library wrapped in an exception of its own."""
-    return next((seen for seen in _causes(error) if isinstance(seen, UserError)), None)
+    return next((seen for seen in causes(error) if isinstance(seen, UserError)), None)
 
 
 def _system_error_behind(error: BaseException) -> UserError | None:
     """What the system refused: no space left, no permission, a file that has gone."""
-    for seen in _causes(error):
+    for seen in causes(error):
         if isinstance(seen, OSError) and seen.strerror:
             return UserError(f"{seen.filename}: {seen.strerror}" if seen.filename else seen.strerror)
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

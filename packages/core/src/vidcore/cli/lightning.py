@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from vidcore.checkpoint import config_of, read_checkpoint, task_of
-from vidcore.cli import DONE, FAILED, names, runs
+from vidcore.checkpoint import config_of, naming, read_checkpoint, task_of
+from vidcore.cli import DONE, FAILED, UsageError, names, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
-from vidcore.errors import UserError
+from vidcore.errors import UserError, causes
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule
 from vidcore.report.callback import Report
@@ -132,7 +133,14 @@ class VidCLI(LightningCLI):
 
     def parse_arguments(self, parser: VidParser, args: Any) -> None:  # type: ignore[override]
         """Parses what :func:`run` was given, never ``sys.argv``, which processes of a distributed run start from."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except UsageError:
+            path = next(names.values(args, ("--ckpt_path",)), None)
+            if path is not None and self.continued is None:
+                with naming(path):
+                    _parse_alone(args[1:3])
+            raise
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint's config was put below the arguments, where Lightning would put it above."""
@@ -143,7 +151,8 @@ class VidCLI(LightningCLI):
         self.save_config_kwargs |= {"folder": self.folder, "continued": self.continued is not None}
         step = None if self.continued is None else _step(read_checkpoint(self._get(self.config, "ckpt_path")))
         self.parser.add_instantiator(functools.partial(logger_in, self.folder, step), Logger, subclasses=True)
-        super().instantiate_classes()
+        with self._naming_checkpoint("cannot build the model and the data of {}"):
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what each run has: progress, a report, and the checkpoints of the best and of the last epoch.
@@ -154,7 +163,8 @@ class VidCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(config.get("callbacks") or [])
         model, data = (self.chosen.get(option, "?").rpartition(".")[2] for option in names.GROUPS)
-        callbacks.append(Report(self.folder, model, data))
+        self.began = Began()
+        callbacks += [Report(self.folder, model, data), self.began]
         if config.get("enable_progress_bar") is not False and not _has(callbacks, ProgressBar):
             callbacks.append(progress())
         checkpoints = self.subcommand == "fit" and config.get("enable_checkpointing") is not False
@@ -175,7 +185,14 @@ class VidCLI(LightningCLI):
         path = self._get(self.config, "ckpt_path")
         if not path or path in ("best", "last", "hpc"):  # which Lightning looks for in the run's folder
             return
-        known, ours = task_of(read_checkpoint(path)), self.model.task
+        checkpoint = read_checkpoint(path)
+        lacking = [name for name in ("loops", "optimizer_states", "lr_schedulers") if not checkpoint.get(name)]
+        if lacking and self.subcommand == "fit":
+            raise UserError(
+                f"{path} holds no training that can go on: {', '.join(lacking)} missing. "
+                "To train from its weights use --model.weights."
+            )
+        known, ours = task_of(checkpoint), self.model.task
         if known != ours:
             raise UserError(
                 f"{path} knows {known.num_classes} {known.kind} classes ({_some(known.classes)}); "
@@ -186,13 +203,43 @@ class VidCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Trains; however that ends, the user hears what was kept and how to go on."""
         try:
-            self.trainer.fit(**arguments)
+            self._run(self.trainer.fit, arguments)
         except BaseException:
             last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
             if last is not None and last.is_file() and self.trainer.is_global_zero:
                 print(f"kept: {last}, of the last epoch that was finished", file=sys.stderr)
                 print(f"to go on: vid fit --ckpt_path {last}", file=sys.stderr)
             raise
+
+    def validate(self, **arguments: Any) -> None:
+        """Evaluates on the validation split."""
+        self._run(self.trainer.validate, arguments)
+
+    def test(self, **arguments: Any) -> None:
+        """Evaluates on the test split."""
+        self._run(self.trainer.test, arguments)
+
+    def _run(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        """Runs the trainer; an error before the end of the first batch may be the checkpoint's."""
+        try:
+            function(**arguments)
+        except Exception:
+            if self.began.done:
+                raise
+            with self._naming_checkpoint(f"vid {self.subcommand} failed before the end of its first batch with {{}}"):
+                raise
+
+    @contextmanager
+    def _naming_checkpoint(self, what: str) -> Iterator[None]:
+        """With a checkpoint, errors in one line that name it, unless they are the system's."""
+        path = self._get(self.config, "ckpt_path")
+        try:
+            yield
+        except Exception as error:
+            if not path or any(isinstance(cause, OSError) for cause in causes(error)):
+                raise
+            with naming(path, what):
+                raise
 
     def after_fit(self) -> None:
         """Says where the best checkpoint is and what to do with it."""
@@ -205,6 +252,37 @@ class VidCLI(LightningCLI):
                 monitor = self.trainer.checkpoint_callback.monitor  # type: ignore[union-attr]
                 print(f"best checkpoint: {best} ({monitor} {score:.4f})", file=sys.stderr)
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
+
+
+class Began(Callback):
+    """Notes that a batch is done."""
+
+    done = False
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self.done = True
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Called by Lightning, before training as well."""
+        self.done = not trainer.sanity_checking
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self.done = True
+
+
+def _parse_alone(arguments: list[str]) -> None:
+    """Parse the model and the data of a config alone.
+
+    Raises:
+        UsageError: A class does not exist or does not accept its arguments.
+    """
+    parser = VidParser()
+    parser.add_argument("-c", "--config", action="config")
+    parser.add_subclass_arguments(VideoModule, "model", skip={"task"}, required=False)
+    parser.add_subclass_arguments(VideoDataModule, "data", required=False)
+    parser.parse_args(arguments)
 
 
 def new_folder(trainer: Any, chosen: dict[str, str]) -> Path:

@@ -10,6 +10,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from vidcore.cli import UsageError, names
+from vidcore.errors import reasons
 
 
 class VidParser(LightningArgumentParser):
@@ -44,18 +45,11 @@ def _expanded(text: str) -> str:
     return text if expanded == config else yaml.safe_dump(expanded)
 
 
-_FRAME = re.compile(
-    r"Parser key|Does not validate|Subtypes:|Errors:|Problem with given|Given value|Expected a path but|"
-    r"Expected a <class 'NoneType'>|$"
-)
-
-
 def shortened(message: str) -> str:
     """What jsonargparse says of a value, less its account of all the types that it tried."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    reasons = [line for line in lines if not _FRAME.match(line)]
+    found = reasons(message)
     keys = re.findall(r'Parser key "([^"]+)"', message)
-    if not keys or not reasons:
+    if not keys or not found:
         return message
     group = keys[0].partition(".")[0]
     hint = f"; --{group}.help NAME lists the options" if group in names.GROUPS else ""
@@ -63,4 +57,4 @@ def shortened(message: str) -> str:
     nested, value, plain = given.groups() if given else (None, None, None)
     if nested and nested != keys[-1] and "not accepted" not in message:
         keys.append(nested)
-    return f"--{'.'.join(keys)}: {'; '.join(dict.fromkeys(reasons))} (given {value or plain}){hint}"
+    return f"--{'.'.join(keys)}: {'; '.join(dict.fromkeys(found))} (given {value or plain}){hint}"

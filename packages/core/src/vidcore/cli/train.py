@@ -26,7 +26,7 @@ def main(command: str, argv: list[str]) -> int:
     if checkpoint is not None and not Path(checkpoint).is_file() and not helps:
         raise UsageError(f"no checkpoint at {checkpoint}")
     continued = runs.continued(Path(checkpoint), chosen) if command == "fit" and checkpoint else None
-    from vidcore.checkpoint import require_trusted
+    from vidcore.checkpoint import naming, require_trusted
     from vidcore.cli import lightning
 
     if continued is not None:
@@ -37,7 +37,8 @@ def main(command: str, argv: list[str]) -> int:
         parts = lightning.checkpoint_config(checkpoint, keep_data=named or "data" not in chosen)
         require_trusted(parts, chosen, checkpoint)
         chosen = {option: part["class_path"] for option, part in parts.items()} | chosen
-        argv = ["--config", json.dumps(parts), *argv]
+        with naming(checkpoint, "{} holds arguments that are no plain values"):
+            argv = ["--config", json.dumps(parts), *argv]
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")

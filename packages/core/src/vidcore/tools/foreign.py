@@ -22,7 +22,7 @@ def load_named(net: nn.Module, tensors: Mapping[str, Tensor], name_of: Callable[
         what: Of the tensors, for the error.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped ones; all are named, and nothing is copied.
+        UserError: Missing, unexpected or wrongly shaped ones; the first five are named, and nothing is copied.
     """
     passed = ("num_batches_tracked", "_extra_state")
     state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith(passed)}
@@ -38,5 +38,6 @@ def load_named(net: nn.Module, tensors: Mapping[str, Tensor], name_of: Callable[
             problems.append(f"shape: {name} is {tuple(value.shape)} in our order, should be {tuple(wanted)}")
         values[ours[name]] = value
     if problems:
-        raise UserError(f"{what} do not fit the network:\n  " + "\n  ".join(sorted(problems)))
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(f"{what} do not fit the network: {'; '.join(sorted(problems)[:5])}{more}")
     net.load_state_dict({**net.state_dict(), **values})
