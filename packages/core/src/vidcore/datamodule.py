@@ -20,6 +20,7 @@ from vidcore.dataset import VideoDataset
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.hparams import make_plain
+from vidcore.loader import Loader
 from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
@@ -176,7 +177,7 @@ class VideoDataModule(LightningDataModule):
         sampler.set_epoch(max(getattr(trainer, "current_epoch", 0), getattr(model, "first_epoch", 0)))
         if train:
             sampler.resume(getattr(model, "first_epoch", 0), getattr(model, "first_batch", 0) * self.batch_size)
-        return DataLoader(
+        return Loader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from vidcore import __version__, plugins
 from vidcore.errors import UserError, causes
+from vidcore.workers import worker_error
 
 COMMANDS = {
     "fit": ("vidcore.cli.train", "train a model on a data set"),
@@ -128,8 +129,9 @@ def _report(error: UserError, debug: bool) -> int:
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
-    """The user's mistake that a library wrapped in an exception of its own."""
-    return next((seen for seen in causes(error) if isinstance(seen, UserError)), None)
+    """The user's mistake that a library wrapped in an exception of its own, or a worker process that was lost."""
+    found = (seen if isinstance(seen, UserError) else worker_error(seen) for seen in causes(error))
+    return next((mistake for mistake in found if mistake is not None), None)
 
 
 def _system_error_behind(error: BaseException) -> UserError | None:
