@@ -23,9 +23,16 @@ def write(path: Path, colour, seed: int, frames: int = 6, audio: bool = False) -
 
 class Colours(VideoDataModule):
     def __init__(
-        self, root: str, kind: str = "single_label", per_class: int = 4, broken: int = 0, audio: bool = False, **kwargs
+        self,
+        root: str,
+        kind: str = "single_label",
+        per_class: int = 4,
+        broken: int = 0,
+        audio: bool = False,
+        num_workers: int = 0,
+        **kwargs,
     ):
-        super().__init__(**{"num_workers": 0, "batch_size": 4, **kwargs})
+        super().__init__(**{"num_workers": num_workers, "batch_size": 4, **kwargs})
         self.root, self.kind, self.per_class, self.broken, self.audio = Path(root), kind, per_class, broken, audio
 
     @property

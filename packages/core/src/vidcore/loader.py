@@ -26,7 +26,7 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         try:
             if self.num_workers and self.multiprocessing_context is None:
-                self.multiprocessing_context = _context()
+                self.multiprocessing_context = _context(self.num_workers)
             return super().__iter__()
         except OSError as error:
             raise explained(str(error)) from error
@@ -49,8 +49,9 @@ class _Queue(Queue):  # type: ignore[type-arg]
         self.put((item[0], _Lost(f"{type(error).__name__}: {error}")))
 
 
-def _context() -> BaseContext:
+def _context(workers: int) -> BaseContext:
     context = copy.copy(multiprocessing.get_context())
-    context.Lock()  # fails where there is no shared memory at all, in which case torch's iterator would print a traceback
     context.Queue = functools.partial(_Queue, ctx=context)  # type: ignore[method-assign,assignment]
+    # What torch is about to create. If that fails inside torch, a traceback is printed besides the error.
+    _ = [context.Queue() for _ in range(workers + 3)]
     return context

@@ -5,18 +5,19 @@ from __future__ import annotations
 from vidcore.errors import UserError
 
 _SHARED = (
-    "shared memory (/dev/shm), in which worker processes pass on batches, is full: enlarge it (docker run --shm-size=8g "
-    "or --ipc=host)"
+    "shared memory (/dev/shm), in which worker processes pass on batches, is full: enlarge it (docker run "
+    "--shm-size=8g or --ipc=host)"
 )
+_KILLED = "a worker process ended unexpectedly, as it does when memory runs out and the system kills it"
 _FILES = "worker processes need more open files than are allowed: raise the limit (ulimit -n)"
 _REASONS = {
     "killed by signal: Bus error": _SHARED,
     "unable to allocate shared memory": _SHARED,
     "unable to mmap": _SHARED,
     "No space left on device": _SHARED,
-    "killed by signal: Killed": "a worker process was killed (SIGKILL), as the system does when memory runs out",
+    "killed by signal: Killed": _KILLED,
     "killed by signal": "a worker process crashed, which a broken file can cause (vid data check finds it)",
-    "exited unexpectedly": "a worker process ended unexpectedly",
+    "exited unexpectedly": _KILLED,
     "Too many open files": _FILES,
     "received 0 items of ancdata": _FILES,
 }
@@ -32,8 +33,10 @@ def worker_error(error: BaseException) -> UserError | None:
     Returns:
         An error that says what happened and what to do; None if ``error`` is of another kind.
     """
-    text = str(error)
-    return explained(text) if isinstance(error, RuntimeError) and text.startswith(_BEGINNINGS) else None
+    # Where torch wraps one such error in another, only the inner one names the signal.
+    texts = [str(seen) for seen in (error.__cause__, error) if isinstance(seen, RuntimeError)]
+    text = next((text for text in texts if text.startswith(_BEGINNINGS)), None)
+    return None if text is None else explained(text)
 
 
 def explained(text: str) -> UserError:

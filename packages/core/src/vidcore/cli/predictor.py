@@ -30,6 +30,7 @@ from vidcore.sample import Sample
 from vidcore.video.encode import write_video
 from vidcore.video.flow import FlowSource
 from vidcore.video.render import draw, frames_of
+from vidcore.workers import worker_error
 
 DRAWN_SCORE = 0.3
 """Detections below it are left out of the picture."""
@@ -72,8 +73,11 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
         failure = ""
         try:
             trainer.predict(model, data, return_predictions=False)
-        except UserError as error:  # the others finish their shares
-            failure = str(error)
+        except Exception as error:  # the others finish their shares
+            mistake = error if isinstance(error, UserError) else worker_error(error)
+            if mistake is None:
+                raise
+            failure = str(mistake)
         except SystemExit:
             if trainer.interrupted and output and first:
                 kept = output.join(paths) if trainer.world_size == 1 else output.read()

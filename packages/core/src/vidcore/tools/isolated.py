@@ -39,6 +39,9 @@ def run_isolated(
         while waiting or busy:
             while waiting and len(busy) < workers:
                 worker = idle.pop() if idle else _Worker(function)
+                if not worker.process.is_alive():  # killed while it was idle
+                    worker.end()
+                    worker = _Worker(function)
                 path = waiting.popleft()
                 worker.begin(path, limit(path))
                 busy[worker.connection] = worker
@@ -89,6 +92,11 @@ class _Worker(Generic[J, T]):
             self.process.join()
             code = self.process.exitcode or 0
             name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            if name == "SIGKILL":
+                return IsolatedError(
+                    "the process that read it was killed (SIGKILL), as the system does when memory runs out: "
+                    "try again with fewer processes (--num_workers 1)"
+                )
             return IsolatedError(f"crashed the process that read it ({name})")
 
     def end(self, grace: float = 0) -> None:
