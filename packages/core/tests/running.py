@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,8 @@ def curve(folder, metric):
     """(step, value) of every row of ``metrics.csv`` that has the metric."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [(int(row["step"]), float(row[metric])) for row in csv.DictReader(file) if row.get(metric)]
+
+
+def process(_: object) -> int:
+    """The number of the process that calls it; processes that are spawned can import it."""
+    return os.getpid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from colours import COLOURS, Colours
-from running import COMMON, fit, installed, run  # noqa: F401
+from running import COMMON, fit, installed, process, run  # noqa: F401
 from small_models import MeanColour
 from test_predict import save
 
@@ -112,15 +113,11 @@ def test_only_lost_workers_are_explained():
 
 
 def test_an_idle_process_that_was_killed_is_replaced():
-    results = run_isolated(_pid, [0, 1], 1, lambda path: 60)
+    results = run_isolated(process, [0, 1], 1, lambda path: 60)
     _, first = next(results)
     os.kill(first, signal.SIGKILL)
-    while Path(f"/proc/{first}").exists() and "Z" not in Path(f"/proc/{first}/stat").read_text().split()[2]:
+    while first in {child.pid for child in multiprocessing.active_children()}:
         pass
     _, second = next(results)
     assert isinstance(second, int) and second != first
     results.close()
-
-
-def _pid(_: int) -> int:
-    return os.getpid()
