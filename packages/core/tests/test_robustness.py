@@ -142,7 +142,7 @@ REASONS = {
     "empty.mp4": "Invalid data found when processing input",
     "forbidden.mp4": "Permission denied",
     "missing.mp4": "No such file or directory",
-    "never_ends.mp4": "took longer than 0.5 s to read",
+    "never_ends.mp4": "is not a file, but a pipe or a device",
     "sound_only.mp4": "has no video stream",
     "text.mp4": "Invalid data found when processing input",
     "truncated.mp4": "Invalid data found when processing input",

@@ -25,6 +25,12 @@ def is_video(name: str) -> bool:
     return bool(stem) and dot + ending.lower() in VIDEO_ENDINGS
 
 
+def is_pictures(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a picture, by its ending, or a folder, which is read as a folder of frames."""
+    # Path.is_dir raises where there is no permission.
+    return os.fspath(path).lower().endswith(tuple(PICTURE_ENDINGS)) or os.path.isdir(path)  # noqa: PTH112
+
+
 def pictures(folder: str | os.PathLike[str]) -> list[str]:
     """The names of the pictures that lie in a folder, sorted.
 

@@ -17,7 +17,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from vidcore.container import open_container
 from vidcore.files import pictures, sha256
+from vidcore.limits import LimitError
 from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.structure import broken_structure
 
@@ -112,13 +114,18 @@ def digest(path: str) -> str:
 
 
 def _read(report: FileReport) -> None:
+    limited = ""
     with _complaints() as complaints:
         try:
-            with av.open(report.path) as container:
+            with open_container(report.path) as container:
                 report.reason = _decode(container, report)
+        except LimitError as error:
+            limited = str(error)
         except (av.FFmpegError, OSError, ValueError) as error:
             report.reason = getattr(error, "strerror", None) or str(error)
-    if complaints:  # they tell more than an error's name
+    if limited:
+        report.reason = limited
+    elif complaints:  # they tell more than an error's name
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         report.reason = complaints[0] + more
 

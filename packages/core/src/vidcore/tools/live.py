@@ -14,10 +14,12 @@ from typing import NamedTuple, cast
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
 from torch import Tensor
 from torchvision.tv_tensors import Video
 
 from vidcore.clip import ClipSpec
+from vidcore.container import open_container, open_url
 from vidcore.errors import UserError
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.transforms import eval_transform
@@ -113,8 +115,7 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
     taken, shown = _Rate(spec), re.sub("//[^/@]*@", "//", name)  # no password in a message
     begun = time.monotonic()
     try:
-        options = {"rtsp_flags": "prefer_tcp"} if name.startswith("rtsp") else {}  # or lost packets smear pictures
-        with av.open(name, format=kind, timeout=timeout, options=options) as container:
+        with _opened(name, kind, timeout) as container:
             if not container.streams.video:
                 raise VideoError(shown, "it has no video stream")
             stream = container.streams.video[0]
@@ -131,6 +132,15 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
         raise VideoError(shown, f"no picture for {timeout:g} s") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(shown, getattr(error, "strerror", None) or error) from error
+
+
+def _opened(name: str, kind: str | None, timeout: float) -> InputContainer:
+    if kind is not None:
+        return av.open(name, format=kind, timeout=timeout)
+    if name.startswith("file://"):
+        return open_container(name.removeprefix("file://"), timeout)
+    # Without TCP, lost packets smear pictures.
+    return open_url(name, timeout, {"rtsp_flags": "prefer_tcp"} if name.startswith("rtsp") else {})
 
 
 def _frames(packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from vidcore.container import open_container
 from vidcore.files import pictures
 from vidcore.tools.isolated import IsolatedError, run_isolated
 
@@ -73,7 +74,7 @@ def read_header(path: str) -> Header:
 
 
 def _read(path: Path, header: Header) -> None:
-    with av.open(str(path)) as container:
+    with open_container(str(path)) as container:
         video = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
         if video is None or video.codec_context is None:
             raise ValueError("has no video stream")

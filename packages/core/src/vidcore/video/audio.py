@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
+from vidcore.container import open_container
+from vidcore.files import is_pictures
 from vidcore.video.decoder import VideoError
+from vidcore.video.limit import check_time, remaining
 from vidcore.video.pyav import AV_ERRORS, clock_zero
 from vidcore.video.sampling import audio_middles, audio_windows
 from vidcore.video.source import opened
@@ -56,12 +59,14 @@ def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end:
         raise ValueError(f"cannot read sound from {start} to {end} s at {rate} Hz")
     # From a whole second on, samples of the source and of the result fall on one grid, so that a window has the
     # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
+    if is_pictures(path):
+        raise NoAudioError(path)
     origin = max(0, math.floor(start) - 1)
     try:
-        with av.open(opened(path)) as container:
+        with open_container(opened(path), remaining()) as container:
             if not container.streams.audio:
                 raise NoAudioError(path)
-            wave, source_rate = _read_mono(container, origin, None if end is None else end + 1)
+            wave, source_rate = _read_mono(path, container, origin, None if end is None else end + 1)
         wave = _resample(wave, source_rate, rate)
     except AV_ERRORS as error:
         raise VideoError(path, getattr(error, "strerror", None) or error) from error
@@ -101,7 +106,7 @@ def read_audio_windows(
     """
     rate, length = spec.audio_rate, round(spec.audio_rate * spec.audio_seconds)
     middles = middles or functools.partial(audio_middles, spec=spec)
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
+    if is_pictures(path):
         raise NoAudioError(path)
     seconds = (end if end is not None else sound_of(path)[1]) - start
     if seconds > _WHOLE:
@@ -132,10 +137,10 @@ def sound_of(path: str | os.PathLike[str]) -> tuple[int, float]:
         NoAudioError: There is no audio stream, or a folder of pictures.
         VideoError: The file is missing or broken.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where there is no permission
+    if is_pictures(path):
         raise NoAudioError(path)
     try:
-        with av.open(opened(path)) as container:
+        with open_container(opened(path), remaining()) as container:
             if not container.streams.audio:
                 raise NoAudioError(path)
             stream = container.streams.audio[0]
@@ -147,7 +152,9 @@ def sound_of(path: str | os.PathLike[str]) -> tuple[int, float]:
         raise VideoError(path, getattr(error, "strerror", None) or error) from error
 
 
-def _read_mono(container: av.container.InputContainer, start: float, end: float | None) -> tuple[np.ndarray, int]:
+def _read_mono(
+    path: str | os.PathLike[str], container: av.container.InputContainer, start: float, end: float | None
+) -> tuple[np.ndarray, int]:
     """Decode to a waveform in the source's rate whose sample 0 is at second ``start`` of the clock."""
     stream = container.streams.audio[0]
     if stream.codec_context is None:
@@ -161,6 +168,7 @@ def _read_mono(container: av.container.InputContainer, start: float, end: float 
     pieces: list[tuple[int, np.ndarray]] = []
     following = 0
     for frame in container.decode(stream):
+        check_time(path)
         # Timestamps may be too coarse to count samples (1 ms in Matroska): trust the count unless they part.
         place = following if frame.pts is None else round((frame.pts * base - zero - start) * rate)
         gap = place - following

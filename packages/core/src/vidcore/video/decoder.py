@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from vidcore.errors import UserError
-from vidcore.files import PICTURE_ENDINGS
+from vidcore.files import is_pictures
 from vidcore.video.source import is_plain
 
 BACKENDS = ("pyav", "torchcodec", "decord")
@@ -98,8 +98,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         VideoError: The file is missing, empty, not a video, or broken.
         UserError: The backend is unknown, or cannot be imported.
     """
-    # Path.is_dir raises where there is no permission.
-    if os.path.isdir(path) or os.fspath(path).lower().endswith(tuple(PICTURE_ENDINGS)):  # noqa: PTH112
+    if is_pictures(path):
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)

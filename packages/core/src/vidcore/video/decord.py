@@ -30,7 +30,7 @@ class DecordDecoder(PyavDecoder):
         self._reader: decord.VideoReader | None = None
         if self.seeks and self.is_default_stream and not self.open_gops:
             try:
-                reader = decord.VideoReader(self.path, num_threads=1)
+                reader = decord.VideoReader(os.path.abspath(self.path), num_threads=1)  # noqa: PTH100 - not a URL
             except (decord.DECORDError, RuntimeError):
                 return
             if len(reader) == self.num_frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
@@ -21,11 +22,31 @@ class TooSlowError(VideoError):
         super().__init__(path, f"took longer than {seconds:g} s to read")
 
 
+def remaining() -> float | None:
+    """Seconds until the limit of the read that runs in this thread; None if there is no limit."""
+    deadline = getattr(_job, "deadline", None)
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def check_time(path: str | os.PathLike[str]) -> None:
+    """End the read that runs in this thread if its time is up.
+
+    Decoders call it between packets and pictures, so that a read that nobody waits for any more stops.
+
+    Raises:
+        TooSlowError: The time is up.
+    """
+    deadline = getattr(_job, "deadline", None)
+    if deadline is not None and time.monotonic() > deadline:
+        raise TooSlowError(path, _job.seconds)
+
+
 def within(seconds: float, path: str | os.PathLike[str], read: Callable[[], T]) -> T:
     """What ``read`` returns or raises, or an error if that takes too long.
 
     It runs in another thread, since nothing else can leave a decoder that hangs inside FFmpeg. A thread that takes too
-    long is left behind; it must not touch what others use, such as torch's random generator.
+    long is left behind; it must not touch what others use, such as torch's random generator. Its work ends, and its
+    file is closed, at the next :func:`check_time`.
 
     Args:
         seconds: The limit.
@@ -39,9 +60,12 @@ def within(seconds: float, path: str | os.PathLike[str], read: Callable[[], T]) 
     if reader is None or reader.process != os.getpid():  # threads do not survive a fork
         reader = _own.reader = _Reader()
     done: Future[T] = Future()
-    reader.jobs.put((done, read))
+    deadline = time.monotonic() + seconds
+    reader.jobs.put((done, read, deadline, seconds))
     if not wait([done], seconds).done:
         _own.reader = None
+        raise TooSlowError(path, seconds)
+    if done.exception() is not None and time.monotonic() > deadline:  # FFmpeg says only that it was interrupted
         raise TooSlowError(path, seconds)
     return done.result()
 
@@ -60,7 +84,7 @@ class _Reader:
 
 def _work(jobs: SimpleQueue[Any]) -> None:
     while (job := jobs.get()) is not None:
-        done, read = job
+        done, read, _job.deadline, _job.seconds = job
         try:
             done.set_result(read())
         except BaseException as error:
@@ -69,3 +93,4 @@ def _work(jobs: SimpleQueue[Any]) -> None:
 
 
 _own = threading.local()  # each thread has a reader of its own
+_job = threading.local()  # the limit of what a reader reads now

@@ -12,7 +12,7 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple, cast
 
 import av
@@ -24,7 +24,10 @@ from av.video.frame import PictureType
 from torch import Tensor
 from typing_extensions import Self
 
+from vidcore.container import open_container
+from vidcore.limits import CLIP_PIXELS, FRAMES
 from vidcore.video.decoder import VideoError
+from vidcore.video.limit import check_time, remaining
 from vidcore.video.source import opened
 
 # Containers whose index leads a seek to a packet with the timestamps it had before.
@@ -33,6 +36,8 @@ _SEEKABLE = {"mov", "matroska", "avi"}
 _NEAR = 8
 # A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
 _EMPTY_MPEG4 = 10
+# Packets after which time and number are checked.
+_SOME = 256
 _PREDICTED = (PictureType.P, PictureType.B)
 # Everything that PyAV raises on bad data; FFmpegError covers its subclasses that are also OSError or ValueError.
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
@@ -193,7 +198,7 @@ class PyavDecoder:
                 self._file = opened(self.path)
             elif self._file is not self.path:
                 self._file.seek(0)
-            self._container = av.open(self._file)
+            self._container = open_container(self._file, remaining())
         except AV_ERRORS as error:
             raise VideoError(self.path, _reason(error)) from error
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -214,6 +219,9 @@ class PyavDecoder:
         """Index the packets; None where their timestamps do not name the frames for sure."""
         packets = []
         for p in self._container.demux(self._stream):
+            if len(packets) % _SOME == 0:
+                check_time(self.path)
+                FRAMES.check(len(packets))
             if not p.size:
                 continue
             if p.pts is None or p.dts is None or p.is_corrupt:
@@ -246,10 +254,12 @@ class PyavDecoder:
         self._reopen()
         pts: list[int | None] = []
         try:
-            pts.extend(frame.pts for frame in self._decode(self._container.demux(self._stream)))
+            frames = self._decode(self._container.demux(self._stream))
+            pts.extend(frame.pts for frame in islice(frames, FRAMES.value + 1))
         except AV_ERRORS as error:
             if not pts:
                 raise VideoError(self.path, _reason(error)) from error
+        FRAMES.check(len(pts))
         self._next = -1
         known = [p for p in pts if p is not None]
         if len(set(known)) == len(pts):
@@ -284,6 +294,7 @@ class PyavDecoder:
         for number in sorted(places):
             picture = self._picture(self._fetch(number))
             if out is None:
+                CLIP_PIXELS.check(len(wanted) * picture.shape[0] * picture.shape[1])
                 out = torch.empty(len(wanted), *picture.shape, dtype=torch.uint8)
             for place in places[number]:
                 out[place] = torch.from_numpy(picture)
@@ -350,6 +361,7 @@ class PyavDecoder:
     def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
         decode = self._stream.codec_context.decode
         for packet in packets:
+            check_time(self.path)
             if packet.size:
                 yield from decode(packet)
         yield from decode(None)

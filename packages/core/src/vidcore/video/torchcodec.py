@@ -28,7 +28,10 @@ class TorchcodecDecoder(PyavDecoder):
         if self.seeks:
             try:
                 reader = VideoDecoder(
-                    self.path, stream_index=self.stream_index, seek_mode="exact", num_ffmpeg_threads=1
+                    os.path.abspath(self.path),  # noqa: PTH100 - a name such as "concat:a" is a name
+                    stream_index=self.stream_index,
+                    seek_mode="exact",
+                    num_ffmpeg_threads=1,
                 )
             except (RuntimeError, ValueError):
                 return
