@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vidcore.cli import UsageError
+from vidcore.errors import UserError
 
 VIDEO_ENDINGS = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
@@ -38,6 +39,28 @@ def pictures(folder: str | os.PathLike[str]) -> list[str]:
         OSError: The system's own.
     """
     return sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in PICTURE_ENDINGS)  # noqa: PTH208
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a UTF-8 file without its byte order mark; each line ends with a line feed, whatever ends it there.
+
+    Raises:
+        UserError: The file cannot be read, or is not UTF-8; the text names the file and the line.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    try:
+        text = content.decode("utf-8-sig")
+        position = content.find(b"\0")
+        reason = "it holds a zero byte" if position >= 0 else ""
+    except UnicodeDecodeError as error:
+        position, reason = error.start, error.reason
+    if reason:
+        line = content.count(b"\n", 0, position) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text ({reason}); save the file as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -53,8 +54,11 @@ def read_charades(root: str | Path, annotation_folder: str | Path | None = None)
     def file(name: str) -> Path:
         return official_file(root, (f"Charades_v1_{name}",), PUBLISHED, annotation_folder)
 
-    names = dict(line.split(maxsplit=1) for _, line in read_lines(file("classes.txt")) if " " in line)
-    index = {code: number for number, code in enumerate(names)}
+    path = file("classes.txt")
+    lines = [(number, line.partition(" ")) for number, line in read_lines(path) if " " in line]
+    codes = checked_classes(((number, code) for number, (code, _, _) in lines), path)
+    classes = checked_classes(((number, name.strip()) for number, (_, _, name) in lines), path)
+    index = {code: number for number, code in enumerate(codes)}
     samples = {
         split: [
             Sample(str(Path(root, "Charades_v1", f"{video}.mp4")), labels, id=video, fps=24.0)
@@ -63,7 +67,7 @@ def read_charades(root: str | Path, annotation_folder: str | Path | None = None)
         ]
         for split in ("train", "test")
     }
-    return Annotations(Task("multi_label", tuple(names.values())), samples)
+    return Annotations(Task("multi_label", classes), samples)
 
 
 def _rows(path: Path, index: dict[str, int]) -> list[tuple[str, tuple[int, ...]]]:

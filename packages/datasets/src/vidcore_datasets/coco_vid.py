@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.index import SampleIndex
@@ -105,7 +106,8 @@ def _read_split(path: Path, root: Path) -> tuple[list[str], list[Sample]]:
         raise UserError(f"{path}: expected {form} ({type(error).__name__}: {error})") from error
     if left_out:
         logger.warning("%s: %d boxes of crowds or without area are left out", path, left_out)
-    return [category["name"] for category in categories], samples
+    names = checked_classes(enumerate((category["name"] for category in categories), 1), path, "category")
+    return list(names), samples
 
 
 def _positions(path: Path, frames: Sequence[dict[str, Any]]) -> dict[Any, int]:

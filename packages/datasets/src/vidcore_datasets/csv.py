@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import posixpath
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -181,7 +182,9 @@ def _rows(path: Path, required: set[str]) -> list[_Row]:
 def _order_by_id(path: Path, rows: Sequence[_Row], labels: Sequence[str]) -> list[str] | None:
     pairs = {(row.get("label_id"), label) for row, label in zip(rows, labels, strict=True)}
     ids = {number for number, _ in pairs}
-    if len(ids) == len(pairs) == len({label for _, label in pairs}) and all(number.isdecimal() for number in ids):
+    if len(ids) == len(pairs) == len({label for _, label in pairs}) and all(
+        re.fullmatch(r"\d{1,9}", number) for number in ids
+    ):
         return [label for _, label in sorted((int(number), label) for number, label in pairs)]
     logger.warning("%s: label_id does not go with label one to one, so classes are sorted by name", path)
     return None

@@ -23,6 +23,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -64,7 +65,7 @@ def read_diving48(root: str | Path, version: Version = 2, annotation_folder: str
 
     path = file("Diving48_vocab.json")
     try:
-        classes = tuple(" ".join(words) for words in read_json(path))
+        classes = checked_classes(enumerate((" ".join(words) for words in read_json(path)), 1), path, "entry")
     except TypeError as error:
         raise UserError(f"{path} is not a list with a list of words for each class") from error
     samples: dict[str, list[Sample]] = {}

@@ -25,6 +25,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -73,10 +74,12 @@ def read_fcvid(
         target = tuple(column for column, cell in enumerate(cells) if cell == "1")
         path = name.replace("\\", "/")
         samples[split].append(Sample(f"{root}/{path}", target, id=path.rpartition(".")[0] or path))
-    names = [name for _, name in read_lines(class_names)] if class_names else list(map(str, range(columns)))
+    names = tuple(map(str, range(columns)))
+    if class_names:
+        names = checked_classes(read_lines(class_names), class_names)
     if len(names) != columns:
         raise UserError(f"{class_names} names {len(names)} classes, {label_file} has {columns}")
-    return Annotations(Task("multi_label", tuple(names)), samples)
+    return Annotations(Task("multi_label", names), samples)
 
 
 class FCVID(PublishedData):

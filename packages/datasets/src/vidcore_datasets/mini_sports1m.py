@@ -30,6 +30,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -50,7 +51,7 @@ EDITIONS: dict[Lists, Published] = {
 """What the makers of the lists say."""
 
 _FILES = {"adamml": "{}_minisports1m.txt", "bear": "{}.csv"}
-_LINE = re.compile(r"(?:https?://\S*[?&]v=)?(?P<name>[^;]+?)(?:[ ;]+\d+){0,2}[ ;]+(?P<label>\d+)(?:,\d+)*")
+_LINE = re.compile(r"(?:https?://\S*[?&]v=)?(?P<name>[^;]+?)(?:[ ;]+\d+){0,2}[ ;]+(?P<label>\d{1,9})(?:,\d+)*")
 
 
 def read_mini_sports1m(
@@ -78,7 +79,7 @@ def read_mini_sports1m(
     def file(name: str) -> Path:
         return official_file(root, (name,), EDITIONS[lists], annotation_folder)
 
-    classes = tuple(name for _, name in read_lines(file("labels.txt")))
+    classes = checked_classes(read_lines(file("labels.txt")), file("labels.txt"))
     samples: dict[str, list[Sample]] = {}
     for split in ("train", "test"):
         path = file(_FILES[lists].format(split))

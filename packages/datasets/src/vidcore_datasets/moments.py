@@ -22,6 +22,7 @@ The version with several labels a video is another data set, Multi-Moments in Ti
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,8 +67,10 @@ def read_moments(root: str | Path, annotation_folder: str | Path | None = None) 
     path = file("moments_categories.txt")
     numbers: dict[str, int] = {}
     for line, cells in read_table(path):
-        if len(cells) != 2 or not cells[1].strip().isdecimal():
+        if len(cells) != 2 or not re.fullmatch(r"\d{1,9}", cells[1].strip()):
             raise UserError(f"{path}, line {line}: {','.join(cells)!r} is not CLASS,NUMBER")
+        if cells[0] in numbers:
+            raise UserError(f"{path}, line {line}: class {cells[0]!r} is listed already")
         numbers[cells[0]] = int(cells[1])
     classes = tuple(sorted(numbers, key=lambda name: numbers[name]))
     index = {name: number for number, name in enumerate(classes)}

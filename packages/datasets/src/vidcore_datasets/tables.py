@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from vidcore.errors import UserError
+from vidcore.files import read_text
 from vidcore_datasets.inputs import depends_on
 
 
@@ -30,6 +31,7 @@ def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: not valid CSV ({error})") from error
     except UnicodeDecodeError as error:
+        read_text(file)  # which names the line
         raise UserError(f"{file}: not UTF-8 text ({error})") from error
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}") from error

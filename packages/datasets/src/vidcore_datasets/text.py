@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.errors import UserError
+from vidcore.files import read_text
 from vidcore_datasets.inputs import depends_on
 
 
@@ -16,7 +17,7 @@ def read_lines(path: str | Path) -> list[tuple[int, str]]:
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
     """
-    return [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(_text(path).split("\n"), 1) if line.strip()]
 
 
 def read_json(path: str | Path) -> Any:
@@ -27,14 +28,9 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
 
 
 def _text(path: str | Path) -> str:
-    try:
-        return depends_on(Path(path)).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from error
+    return read_text(depends_on(Path(path)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -48,7 +49,7 @@ def read_id_lists(
         return official_file(root, names, published, annotation_folder, LIST_FOLDERS)
 
     folder = Path(root, videos)  # a path object for each video would take most of the time
-    classes = tuple(name for _, name in read_lines(file("labels")))
+    classes = checked_classes(read_lines(file("labels")), file("labels"))
     index = {name: number for number, name in enumerate(classes)}
 
     def samples(name: str) -> list[Sample]:

@@ -28,6 +28,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from vidcore.classes import checked_classes
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.task import Task
@@ -67,7 +68,8 @@ def read_ucf101(root: str | Path, fold: Fold = 1, annotation_folder: str | Path 
         places = ("annotations", "ucfTrainTestlist")
         return official_file(root, (name,), FOLDS[fold], annotation_folder, places)
 
-    classes = tuple(line.partition(" ")[2].strip() for _, line in read_lines(file("classInd.txt")))
+    path = file("classInd.txt")
+    classes = checked_classes(((number, line.partition(" ")[2].strip()) for number, line in read_lines(path)), path)
     index = {name: number for number, name in enumerate(classes)}
     samples: dict[str, list[Sample]] = {}
     for split in ("train", "test"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from vidcore.classes import MOST, read_classes
 from vidcore.cli import UsageError, names, options
+from vidcore.task import Task
 
 if TYPE_CHECKING:
     from vidcore.module import VideoModule
@@ -84,9 +87,23 @@ class ModelParser(Parser):
         options.check(command, model, names.chosen(command, model))
         if arguments.weights is not None and not _may_be_weights(arguments.weights):
             raise UsageError(f"no weights at {arguments.weights}")
-        if arguments.classes is not None and not arguments.classes.isdigit() and not Path(arguments.classes).is_file():
-            raise UsageError(f"--classes {arguments.classes} is neither a number nor a file")
+        if arguments.classes is not None:
+            arguments.classes = _classes(arguments.classes)
         return arguments
+
+
+def _classes(given: str) -> tuple[str, ...]:
+    """The class names that ``--classes`` gives, by their number or in a file.
+
+    Raises:
+        UsageError: It is neither.
+        UserError: The file cannot be read, or is not a list of classes.
+    """
+    if given.isdecimal() and len(given) <= len(str(MOST)) and 1 <= int(given) <= MOST:
+        return Task.numbered(int(given)).classes
+    if not os.path.isfile(given):  # noqa: PTH113 - False for a name that is too long as well
+        raise UsageError(f"--classes {given[:100]} is neither a file nor a number from 1 to {MOST}")
+    return read_classes(given)
 
 
 def _may_be_weights(source: str) -> bool:
@@ -127,19 +144,13 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
 
     from vidcore.cli.parser import VidParser
     from vidcore.module import VideoModule
-    from vidcore.task import Task
 
     parser = VidParser()
     parser.add_argument("-c", "--config", action="config")
     parser.add_subclass_arguments(VideoModule, "model", skip={"task"}, required=True)
 
     def instantiate(cls: type[VideoModule], *args: Any, **kwargs: Any) -> VideoModule:
-        task = cls.reference_task
-        if arguments.classes is not None and arguments.classes.isdigit():
-            task = Task.numbered(int(arguments.classes))
-        elif arguments.classes is not None:
-            lines = Path(arguments.classes).read_text(encoding="utf-8").splitlines()
-            task = Task("single_label", tuple(line.strip() for line in lines if line.strip()))
+        task = Task("single_label", arguments.classes) if arguments.classes else cls.reference_task
         return cls(task, *args, **kwargs)
 
     parser.add_instantiator(instantiate, VideoModule, subclasses=True)
