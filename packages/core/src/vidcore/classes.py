@@ -51,3 +51,9 @@ def checked_classes(names: Iterable[tuple[int, object]], path: str | Path, unit:
     if not found:
         raise UserError(f"{path} lists no classes: expected one per {unit}")
     return tuple(found)
+
+
+def shown(name: str, length: int = 28) -> str:
+    """A class name for a picture or a message: one line, unprintable characters as spaces, cut to ``length``."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"

@@ -115,4 +115,4 @@ def _show(stats: Mapping[str, Mapping[str, Any]]) -> None:
     shown = Table("", *stats)
     for name, cells in table(stats):
         shown.add_row(name, *cells)
-    Console().print(shown)
+    Console(markup=False, emoji=False).print(shown)

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from vidcore.checkpoint import config_of, naming, read_checkpoint, task_of
+from vidcore.classes import shown
 from vidcore.cli import DONE, FAILED, UsageError, names, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
@@ -318,4 +319,4 @@ def _task(data: VideoDataModule) -> dict[str, Any]:
 
 
 def _some(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return ", ".join(map(shown, classes[:3])) + (", …" if len(classes) > 3 else "")

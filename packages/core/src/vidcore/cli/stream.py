@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidcore.classes import shown
 from vidcore.cli import UsageError
 from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.errors import UserError
@@ -141,8 +142,7 @@ def _render(target: str, rows: Iterable[tuple[dict[str, Any], Picture]], model: 
         for row, picture in rows:
             best = row["top"][0]
             # Two lines, whatever the class is called: all frames of a video have one size.
-            name = best["class"] if len(best["class"]) <= 28 else best["class"][:27] + "…"
-            text = [name, f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
+            text = [shown(best["class"]), f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
             yield draw(picture.frame[None], text)[0]
 
     if target == "window":

@@ -28,10 +28,10 @@ def write(
     """
     shown = []
     for name, heading, figure in pictures(headers, stats, classes):
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figures.save(figure, folder / f"{name}.png")
         shown.append({"file": f"{name}.png", "heading": heading, "width": round(96 * figure.get_figwidth())})
     page = rendered("data_page.html", title=title, splits=list(stats), rows=table(stats), pictures=shown)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def pictures(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from vidcore.classes import shown
 from vidcore.report.units import called, is_accuracy
 
 LEGIBLE = 50
@@ -16,6 +19,13 @@ LEGIBLE = 50
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#64748b")
 GREY = "#94a3b8"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; a character that the font lacks is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path, dpi=150)
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -126,7 +136,13 @@ def accuracy_gmacs(points: Mapping[str, tuple[float, float]], this: str, metric:
         if own or len(points) <= 12:
             weight, colour = ("bold", "black") if own else ("normal", "#475569")
             axes.annotate(
-                name, (gmacs, accuracy), (7, 5), textcoords="offset points", fontsize=8, weight=weight, color=colour
+                _short(name, 60),
+                (gmacs, accuracy),
+                (7, 5),
+                textcoords="offset points",
+                fontsize=8,
+                weight=weight,
+                color=colour,
             )
     if len(points) > 1 and max(x for x, _ in points.values()) > 10 * min(x for x, _ in points.values()) > 0:
         axes.set_xscale("log")
@@ -234,5 +250,6 @@ def _plain(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set_color(GREY)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"{name[:27]}…"
+def _short(name: str, length: int = 28) -> str:
+    """A name as matplotlib's text, which would read what stands between two dollar signs as a formula."""
+    return shown(name, length).replace("$", r"\$")

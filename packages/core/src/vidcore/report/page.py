@@ -34,7 +34,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shown = []
     for name, heading, figure in pictures(summary, runs):
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        figures.save(figure, folder / f"{name}.png")
         width = round(96 * figure.get_figwidth())
         shown.append({"file": f"{name}.png", "heading": heading, "width": width})
     examples = [_example(number, example, folder) for number, example in enumerate(summary.examples, start=1)]
@@ -48,7 +48,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
         examples=examples,
         total=sum(part.gmacs * part.runs for part in summary.components),
     )
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(summary.as_dict(), indent=1), encoding="utf-8")
 
 

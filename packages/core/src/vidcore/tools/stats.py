@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from vidcore.classes import shown
 from vidcore.container import open_container
 from vidcore.files import pictures
 from vidcore.tools.isolated import IsolatedError, run_isolated
@@ -169,4 +170,4 @@ def _three(values: Mapping[str, float]) -> str:
 
 
 def _named(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:3])
+    return ", ".join(f"{shown(name)} {count:,}" for name, count in list(counts.items())[:3])

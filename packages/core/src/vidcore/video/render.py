@@ -14,10 +14,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from vidcore.classes import shown
 from vidcore.clip import ClipSpec
 
 # Pillow's own font has no letter beyond ASCII.
 _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+_LONGEST = 200  # characters of a line
 _LEGIBLE = 240  # short side in pixels below which a line of text would not fit
 
 
@@ -28,7 +30,7 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
 
     Args:
         frames: (T, 3, H, W) uint8.
-        lines: Text for all frames, from top to bottom; a line that is too wide is broken.
+        lines: Text for all frames, from top to bottom; a line that is too wide is broken, and cut after 200 characters.
         trace: What to draw, in pixels of the frames given. ``windows``: (T, 4) x1, y1, x2, y2, yellow. ``boxes``: for
             each frame a mapping of ``boxes`` (N, 4) and, if known, ``labels`` (N names or numbers) and ``scores`` (N,),
             green. Boxes without area are left out, and so is whatever else it holds.
@@ -42,7 +44,7 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
     height, width = height * factor, width * factor
     font = ImageFont.truetype(str(_FONT), max(13, min(height, width) // 22))
 
-    text = "\n".join(part for line in lines for part in _broken(line, width - 12, font))
+    text = "\n".join(part for line in lines for part in _broken(shown(line, _LONGEST), width - 12, font))
     band = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((6, 4), text, font)[3] + 6 if text else 0
     canvas = Image.new("RGB", _even(width, height + band))
     ImageDraw.Draw(canvas).multiline_text((6, height + 4), text, "white", font)
@@ -91,7 +93,7 @@ def _captions(found: Mapping[str, Any]) -> list[str]:
     columns = []
     if "labels" in found:
         labels = found["labels"]
-        columns.append([str(label) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)])
+        columns.append([shown(str(label)) for label in (labels.tolist() if isinstance(labels, Tensor) else labels)])
     if "scores" in found:
         columns.append([f"{float(score):.2f}" for score in found["scores"]])
     return [" ".join(words) for words in zip(*columns, strict=True)] or [""] * len(found["boxes"])
