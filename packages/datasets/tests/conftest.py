@@ -35,7 +35,7 @@ LOOKED = Looked()
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keeps indices in a folder of the test's own; a data set whose index is kept must say all that it reads."""
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr(cached_index, "user_cache_path", lambda name: folder / name)
+    monkeypatch.setattr(cached_index, "cache_folder", lambda: folder / "vidcore")
     recorded = cached_index.inputs_recorded
     unsaid: set[str] = set()
 

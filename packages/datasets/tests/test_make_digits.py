@@ -172,6 +172,6 @@ def test_interrupted_or_without_its_marker(made: Path, tmp_path: Path, monkeypat
 
 
 def test_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make_digits, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(make_digits, "cache_folder", lambda: tmp_path / "vidcore")
     folder = make_moving_digits(SMALL, {"train": 1, "val": 0, "test": 0}, progress=False)
     assert folder.parent == tmp_path / "vidcore" / "moving_digits"

@@ -97,7 +97,7 @@ def test_changed_listing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
-    monkeypatch.setattr(tables, "user_cache_path", lambda name: cache / name)
+    monkeypatch.setattr(tables, "cache_folder", lambda: cache / "vidcore")
     make = tables.tempfile.mkstemp
 
     def refuse(dir: Path, **kwargs: str) -> tuple[int, str]:

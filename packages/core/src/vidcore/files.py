@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from vidcore.cli import UsageError
 from vidcore.errors import UserError
@@ -39,6 +43,19 @@ def pictures(folder: str | os.PathLike[str]) -> list[str]:
         OSError: The system's own.
     """
     return sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in PICTURE_ENDINGS)  # noqa: PTH208
+
+
+def cache_folder() -> Path:
+    """The folder of this package in the user's cache, which need not exist.
+
+    Raises:
+        OSError: The user has no home folder, as in a container that is run with an unknown user.
+    """
+    with suppress(RuntimeError):  # of newer versions of platformdirs
+        folder = user_cache_path("vidcore")
+        if folder.is_absolute():  # it begins with ~ in older ones
+            return folder
+    raise FileNotFoundError(errno.ENOENT, "no home folder, set HOME or XDG_CACHE_HOME", "~")
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

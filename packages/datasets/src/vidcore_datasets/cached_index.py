@@ -17,8 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
+from vidcore.files import cache_folder
 from vidcore.index import SampleIndex, load_index, save_index
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
@@ -42,7 +41,13 @@ def cached_annotations(read: Callable[[], Annotations], name: str, options: Mapp
     key = json.dumps(
         [1, version("vidcore"), version("vidcore-datasets"), name, options, str(Path.cwd())], sort_keys=True
     )
-    file = user_cache_path("vidcore") / "index" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    try:
+        folder = cache_folder() / "index"
+    except OSError as error:
+        _say_once(f"no cache ({error}): annotations are read at every start")
+        annotations = read()
+        return replace(annotations, samples={key: SampleIndex.of(part) for key, part in annotations.samples.items()})
+    file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     kept = _load(file)
     if kept is not None:
         return kept

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 
+from vidcore.errors import UserError
+from vidcore.files import cache_folder
 from vidcore.video.encode import write_video
 from vidcore_datasets.render_digits import AUDIO_RATE, VERSION, DigitClip, DigitOptions, draw_clip
 
@@ -42,10 +43,22 @@ def make_moving_digits(
         counts: Clips by split.
         root: Where data sets are kept; the user's cache if not given.
         progress: Whether to show a progress bar, on stderr.
+
+    Raises:
+        UserError: The folder cannot be written to.
     """
+    try:
+        return _made(options, counts, Path(root) if root else cache_folder() / "moving_digits", progress)
+    except OSError as error:
+        raise UserError(
+            f"moving_digits cannot be kept{f' in {root}' if root else ''}: {error}; "
+            "name a folder that can be written to with --data.root"
+        ) from error
+
+
+def _made(options: DigitOptions, counts: Mapping[str, int], root: Path, progress: bool) -> Path:
     description = {"version": VERSION, "counts": dict(counts), **asdict(options)}
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
-    root = Path(root) if root else user_cache_path("vidcore") / "moving_digits"
     folder = root / f"{options.decides}-{options.frame_size}px-{digest}"
     if (folder / _MARKER).is_file():
         return folder

@@ -81,11 +81,10 @@ def present(samples: SampleIndex, places: Mapping[str, str], missing: Missing, n
     where = [places.get(path) for path in samples.paths]
     lost = samples.take(np.flatnonzero([place is None for place in where]))
     if lost:
-        report = write_table_or_cache(report, "missing", ("id", "path"), [(sample.id, sample.path) for sample in lost])
-        said = (
-            f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as "
-            f"{first_few(lost.paths, 3)}; all are listed in {report}"
-        )
+        listed = write_table_or_cache(report, "missing", ("id", "path"), [(sample.id, sample.path) for sample in lost])
+        said = f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as {first_few(lost.paths, 3)}"
+        if listed is not None:
+            said += f"; all are listed in {listed}"
         if len(lost) == len(samples):
             raise UserError(f"{said}; is `root` right?")
         if missing == "error":

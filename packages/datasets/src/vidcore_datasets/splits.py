@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -103,8 +104,10 @@ def remembered_splits(
     Raises:
         UserError: The file cannot be understood, or there are too few clips for each split to get one.
     """
-    cached = cached_path(file, "splits")
-    found = next((place for place in (file, cached) if depends_on(place).is_file()), None)
+    places = [file]
+    with suppress(OSError):  # there is no cache
+        places.append(cached_path(file, "splits"))
+    found = next((place for place in places if depends_on(place).is_file()), None)
     known: dict[str, Split] = {}
     if found:
         known, seeds = _read(found)
@@ -127,7 +130,7 @@ def remembered_splits(
         where = write_table_or_cache(found or file, "splits", ("path", "split", "seed"), rows)
         counts = Counter(drawn.values())
         sizes = ", ".join(f"{split} {counts[split]}" for split in splits)
-        logger.info("drew splits (%s) with seed %s, kept in %s", sizes, seed, where)
+        logger.info("drew splits (%s) with seed %s, kept in %s", sizes, seed, where or "no file")
     return drawn
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from vidcore.errors import UserError
-from vidcore.files import read_text
+from vidcore.files import cache_folder, read_text
 from vidcore_datasets.inputs import depends_on
+
+logger = logging.getLogger(__name__)
 
 
 def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
@@ -40,7 +41,7 @@ def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
 def cached_path(file: Path, kind: str) -> Path:
     """Where ``file`` is kept in the user's cache, in a folder ``kind``, if its own cannot be written to."""
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    return user_cache_path("vidcore") / kind / f"{file.resolve().parent.name}-{digest}{file.suffix}"
+    return cache_folder() / kind / f"{file.resolve().parent.name}-{digest}{file.suffix}"
 
 
 def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -64,12 +65,22 @@ def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[objec
         raise
 
 
-def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
-    """Writes a CSV file at its place or, where that refuses, at :func:`cached_path`; says which it was."""
+def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path | None:
+    """Write a CSV file at its place or, where that refuses, at :func:`cached_path`.
+
+    Returns:
+        Where it is; None, with a warning, if it could be written in neither place.
+    """
     try:
         write_table(file, header, rows)
     except OSError:
-        file = cached_path(file, kind)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_table(file, header, rows)
+        try:
+            cached = cached_path(file, kind)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_table(cached, header, rows)
+        except OSError as error:
+            where = f"neither in {file.parent} nor in the user's cache"
+            logger.warning("%s cannot be written, %s: %s", file.name, where, error)
+            return None
+        return cached
     return file

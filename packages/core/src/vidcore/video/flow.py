@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import io
+import logging
 import os
 import re
 import string
@@ -18,12 +19,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from PIL import Image
-from platformdirs import user_cache_path
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from vidcore.errors import UserError
+from vidcore.files import cache_folder
 from vidcore.video.decoder import VideoError
+
+logger = logging.getLogger(__name__)
 
 Method = Literal["farneback", "tvl1", "raft_small", "raft_large"]
 
@@ -86,11 +89,15 @@ class FlowSource:
             return FlowFields(Path(self.published.format(stem=stem, parent=path.absolute().parent.name)), None)
         if self.cache == "":
             return FlowFields(None, self.method)
-        root = Path(self.cache).expanduser() if self.cache else user_cache_path("vidcore") / "flow"
+        try:
+            root = Path(self.cache).expanduser() if self.cache else cache_folder() / "flow"
+        except OSError as error:
+            _say_once(f"flow is computed again at each start: {error}")
+            return FlowFields(None, self.method)
         # The size tells most changes of a file; times would lose the cache when files are copied.
         key = f"{path.absolute()}\0{path.stat().st_size if path.is_file() else 0}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        return FlowFields(root / self.method / f"{path.stem}_{digest}", self.method)
+        return FlowFields(root / self.method / f"{path.stem}_{digest}", self.method, must_keep=self.cache is not None)
 
 
 class FlowFields:
@@ -103,13 +110,14 @@ class FlowFields:
     Args:
         folder: Where they are and go; None: they are kept here.
         method: How missing ones are computed; None: they are not.
+        must_keep: Whether it is an error if the folder cannot be written to, and not only a warning.
 
     Raises:
         VideoError: Nothing is computed, and there are no fields.
     """
 
-    def __init__(self, folder: Path | None, method: Method | None) -> None:
-        self.folder, self.method = folder, method
+    def __init__(self, folder: Path | None, method: Method | None, must_keep: bool = True) -> None:
+        self.folder, self.method, self.must_keep = folder, method, must_keep
         self._files: dict[tuple[str, int], Path] = {}
         self._encoded: dict[tuple[str, int], bytes] = {}
         try:
@@ -150,7 +158,13 @@ class FlowFields:
             Image.fromarray(picture.numpy()).save(content, "jpeg", quality=QUALITY)
             self._encoded[axis, field] = content.getvalue()
             if self.folder is not None:
-                _write(self.folder / f"flow_{axis}_{field + 1:05d}.jpg", self._encoded[axis, field])
+                try:
+                    _write(self.folder / f"flow_{axis}_{field + 1:05d}.jpg", self._encoded[axis, field])
+                except UserError as error:
+                    if self.must_keep:
+                        raise
+                    reason = getattr(error.__cause__, "strerror", None) or error
+                    _say_once(f"flow is computed again at each start, the user's cache cannot be written to: {reason}")
 
     def read(self, wanted: np.ndarray) -> Tensor:
         """The fields (N,): uint8 (N, 2, H, W), x and y.
@@ -173,6 +187,11 @@ class FlowFields:
         except (OSError, SyntaxError) as error:  # Pillow's of a png
             advice = "" if self.method is None else "; remove it to have it computed anew"
             raise VideoError(file, f"cannot be decoded: {error}{advice}") from error
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def _write(path: Path, content: bytes) -> None:
