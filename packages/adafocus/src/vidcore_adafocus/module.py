@@ -12,7 +12,6 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
@@ -20,7 +19,7 @@ from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.flops import count_macs
 from vidcore.module import VideoModule
-from vidcore.optim import Optim, Stage
+from vidcore.optim import Optim, Schedule, Stage
 from vidcore.task import Task
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus.exits import Criterion
@@ -298,7 +297,7 @@ class AdaFocusModule(VideoModule):
                 chosen = [parameter for parameter in group["params"] if part_of[parameter] == part]
                 groups.append({**options, "params": chosen, "lr": group["initial_lr"] * rates.get(part, 1.0)})
         optimizer = type(optimizer)([group for group in groups if group["params"]], lr=self.optim.lr)
-        schedule = LambdaLR(optimizer, schedule.lr_lambdas[0])
+        schedule = Schedule(optimizer, schedule.lr_lambdas[0], schedule.epoch_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

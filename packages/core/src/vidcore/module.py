@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ from vidcore.flops import VideoCost, count_macs, macs_per_row
 from vidcore.hparams import make_plain, require_harmless
 from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
-from vidcore.optim import Optim, Stage
+from vidcore.optim import Optim, Stage, check_resumed
 from vidcore.prediction import video_rows, view_numbers
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
@@ -92,6 +94,7 @@ class VideoModule(LightningModule):
         self.first_batch = 0
         """The batch of that epoch that training goes on with."""
         self._stage = 0
+        self._epoch_batches: float | None = None
         self._unreadable = 0
         self._costs: dict[str, int] | None = None
         accuracy = DetectionMetrics if self.task.kind == "detection" else lambda: ClassificationMetrics(self.task)
@@ -257,7 +260,17 @@ class VideoModule(LightningModule):
         return sorted(other)
 
     def on_fit_start(self) -> None:
-        """Says what is about to train."""
+        """Log what is about to train.
+
+        Raises:
+            UserError: A training is to be resumed in the middle of an epoch that had another number of batches.
+        """
+        batches, before = self.trainer.num_training_batches, self._epoch_batches
+        if before not in (None, batches):
+            raise UserError(
+                f"the checkpoint is from the middle of an epoch of {before} batches, which now has {batches}: "
+                "resume with the same data and batch size, or from the end of an epoch"
+            )
         million, spec = sum(parameter.numel() for parameter in self.parameters()) / 1e6, self.clip_spec
         rank_zero_info(
             f"{type(self).__name__}: {million:.2f} M parameters, "
@@ -271,15 +284,21 @@ class VideoModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the stage that training is in, stepped by its schedule every step."""
-        stages = self.stages()
-        steps = int(self.trainer.estimated_stepping_batches)
-        optim = self.optim
+        trainer, stages, optim = self.trainer, self.stages(), self.optim
+        if trainer.train_dataloader is None:
+            trainer.fit_loop.setup_data()
+        total = trainer.estimated_stepping_batches
+        epoch = max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
+        steps = None if total == math.inf else int(total)
+        in_epochs = steps in (None, epoch * (trainer.max_epochs or 1))  # or max_steps ends the training
         if stages:
-            stage, epochs = stages[self._stage], self.trainer.max_epochs or 1
-            before = sum(earlier.epochs for earlier in stages[: self._stage])
-            length = epochs - before if self._stage == len(stages) - 1 else stage.epochs
-            steps, optim = max(1, steps * length // epochs), stage.optim
-        optimizer, schedule = optim.build(self.parameters(), steps)
+            optim, before = stages[self._stage].optim, sum(stage.epochs for stage in stages[: self._stage])
+            if self._stage < len(stages) - 1:
+                steps, in_epochs = stages[self._stage].epochs * epoch, True
+            elif steps is not None:
+                steps -= before * epoch
+            steps = None if steps is None else max(1, steps)
+        optimizer, schedule = optim.build(self.parameters(), steps, epoch if in_epochs else None)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -326,11 +345,18 @@ class VideoModule(LightningModule):
                 parameter.requires_grad_(any(fnmatch.fnmatch(name, pattern) for pattern in trains))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the stage and the seed, so that a training resumes in the middle of it."""
+        """Save the stages up to the present one and the seed, so that a training resumes in the middle of a stage."""
         checkpoint["stage"], checkpoint["seed"] = self._stage, self.seed
+        checkpoint["stages"] = self._trained()[: self._stage + 1]
+        checkpoint["epoch_batches"] = self.trainer.num_training_batches
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Returns to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data."""
+        """Return to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data.
+
+        Raises:
+            UserError: A training is to be resumed with options that its optimiser's state does not fit, or with a
+                length that it has exceeded.
+        """
         require_harmless(checkpoint, "the checkpoint")
         ours = self.state_dict()
         for name, value in checkpoint.get("state_dict", {}).items():
@@ -342,12 +368,40 @@ class VideoModule(LightningModule):
         if "loops" in checkpoint:
             try:
                 loop = checkpoint["loops"]["fit_loop"]
-                batches = loop["epoch_loop.batch_progress"]
-                self.first_epoch = int(loop["epoch_progress"]["current"]["processed"])
-                self.first_batch = 0 if batches["is_last_batch"] else int(batches["current"]["ready"])
+                epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
+                self.first_epoch = int(epochs["processed"])
+                # Of an epoch that max_steps or max_time ended, the last batch was not its last.
+                ended = batches["is_last_batch"] or epochs["processed"] == epochs["ready"]
+                self.first_batch = 0 if ended else int(batches["current"]["ready"])
             except (KeyError, TypeError, ValueError) as error:
                 raise UserError("loops must hold the progress of a training as Lightning saves it") from error
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._resume(checkpoint)
         self._freeze()
+
+    def _resume(self, checkpoint: dict[str, Any]) -> None:
+        trainer, epochs = self.trainer, self.first_epoch + (self.first_batch > 0)
+        try:
+            check_resumed(checkpoint, self._trained(), epochs, trainer.max_epochs, trainer.max_steps)
+        except (KeyError, TypeError) as error:
+            raise UserError("stages and global_step must be as a training saves them in its checkpoints") from error
+        self._epoch_batches = checkpoint.get("epoch_batches") if self.first_batch else None
+        averaging = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        if "current_model_state" in checkpoint and not averaging:  # state_dict holds the average
+            checkpoint["state_dict"] = checkpoint["current_model_state"]
+
+    def _trained(self) -> list[dict[str, Any]]:
+        """What a resumed training must have in common with the one before, of each stage."""
+        return [
+            {
+                "name": stage.name,
+                "epochs": stage.epochs,
+                "trains": list(stage.trains),
+                "optimizer": stage.optim.name,
+                "decay_all": stage.optim.decay_all,
+            }
+            for stage in self.stages() or [Stage("", 0, self.optim)]
+        ]
 
     def train(self, mode: bool = True) -> VideoModule:
         """Training mode, but for what is frozen: that keeps its batch statistics."""

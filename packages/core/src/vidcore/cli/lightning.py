@@ -82,7 +82,10 @@ def checkpoint_config(path: str, keep_data: bool) -> dict[str, Any]:
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the run's folder, whatever the logger, and tells W&B of it."""
+    """Writes ``config.yaml`` into the run's folder, whatever the logger, and tells W&B of it.
+
+    Of a training when it begins: a run that cannot be resumed with other options keeps the options that it had.
+    """
 
     def __init__(self, *args: Any, folder: Path, continued: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,6 +93,15 @@ class SaveConfig(SaveConfigCallback):
         if continued:  # the run as a whole began without a checkpoint
             self.config = self.config.clone()
             self.config.ckpt_path = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called by Lightning; waits with a training until its checkpoint is restored."""
+        if stage != "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning."""
+        super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called by Lightning on rank zero."""
@@ -207,7 +219,8 @@ class VidCLI(LightningCLI):
             self._run(self.trainer.fit, arguments)
         except BaseException:
             last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
-            if last is not None and last.is_file() and self.trainer.is_global_zero:
+            begun = self.trainer.global_step > 0  # and not refused
+            if begun and last is not None and last.is_file() and self.trainer.is_global_zero:
                 print(f"kept: {last}, of the last epoch that was finished", file=sys.stderr)
                 print(f"to go on: vid fit --ckpt_path {last}", file=sys.stderr)
             raise

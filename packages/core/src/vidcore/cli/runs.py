@@ -45,8 +45,8 @@ def newest(which: str, argv: Sequence[str], chosen: Mapping[str, str]) -> Path:
     Raises:
         UsageError: There is none.
     """
-    root = _given(argv, "logger.save_dir", "logger.init_args.save_dir", "default_root_dir") or ROOT
-    folder = Path(root) / (_given(argv, "logger.name", "logger.init_args.name") or pair(chosen))
+    root = given(argv, "logger.save_dir", "logger.init_args.save_dir", "default_root_dir") or ROOT
+    folder = Path(root) / (given(argv, "logger.name", "logger.init_args.name") or pair(chosen))
     found = [run / "checkpoints" / f"{which}.ckpt" for run in versions(folder)]
     existing = [path for path in found if path.is_file()]
     if not existing:
@@ -67,7 +67,7 @@ def continued(checkpoint: Path, chosen: Mapping[str, str]) -> Path | None:
     return folder if {**theirs, **chosen} == theirs else None
 
 
-def _given(argv: Sequence[str], *keys: str) -> str | None:
+def given(argv: Sequence[str], *keys: str) -> str | None:
     """What the arguments, or else the config files among them, say of the trainer's options of these names."""
     found: list[Any] = []
     for source in names.values(argv, ("-c", "--config")):

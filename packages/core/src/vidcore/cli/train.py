@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def main(command: str, argv: list[str]) -> int:
     if checkpoint is not None and not Path(checkpoint).is_file() and not helps:
         raise UsageError(f"no checkpoint at {checkpoint}")
     continued = runs.continued(Path(checkpoint), chosen) if command == "fit" and checkpoint else None
+    if command == "fit" and not helps:
+        argv = [*one_length(argv), *argv]
     from vidcore.checkpoint import naming, require_trusted
     from vidcore.cli import lightning
 
@@ -43,6 +46,21 @@ def main(command: str, argv: list[str]) -> int:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
     return lightning.run(command, argv, chosen, continued)
+
+
+def one_length(argv: list[str]) -> list[str]:
+    """Arguments of ``vid fit`` that lift the limit on epochs where a number of steps is given alone, and the reverse.
+
+    What is given on the command line, in its config files or in the environment replaces the length that a recipe, the
+    defaults or the run that is continued have in the other unit. Of two that are given the first one that is reached
+    ends the training.
+    """
+    lengths = {
+        name: runs.given(argv, name) or os.environ.get(f"VID_FIT__TRAINER__{name.upper()}")
+        for name in ("max_epochs", "max_steps")
+    }
+    limited = any(value not in (None, "-1") for value in lengths.values())
+    return [f"--trainer.{name}=-1" for name, value in lengths.items() if limited and value is None]
 
 
 def trainer_defaults(chosen: dict[str, str]) -> dict[str, Any]:
