@@ -27,11 +27,15 @@ _BEGINNINGS = ("DataLoader worker (pid", "Too many open files. Communication", "
 """Of the errors that torch raises where a worker process is lost. What a worker process raised begins otherwise."""
 
 
-def worker_error(error: BaseException) -> UserError | None:
+class WorkerError(UserError):
+    """A worker process of a data loader failed. The text says what happened and what to do."""
+
+
+def worker_error(error: BaseException) -> WorkerError | None:
     """Explain the error that torch raises where a data loader lost a worker process.
 
     Returns:
-        An error that says what happened and what to do; None if ``error`` is of another kind.
+        The explanation; None if ``error`` is of another kind.
     """
     # Where torch wraps one such error in another, only the inner one names the signal.
     texts = [str(seen) for seen in (error.__cause__, error) if isinstance(seen, RuntimeError)]
@@ -39,10 +43,10 @@ def worker_error(error: BaseException) -> UserError | None:
     return None if text is None else explained(text)
 
 
-def explained(text: str) -> UserError:
-    """The error that says what happened and what to do, from what torch or the system said of a worker process."""
+def explained(text: str) -> WorkerError:
+    """Explain what torch or the system said of a worker process."""
     reason = next((reason for part, reason in _REASONS.items() if part in text), "a worker process failed")
-    return UserError(
+    return WorkerError(
         f"{reason}; or lower batch_size or num_workers, or use no worker processes: --data.num_workers 0 "
         f"(vid predict: --num_workers 0). Reported: {text.strip().splitlines()[0]}"
     )

@@ -30,6 +30,7 @@ from vidcore.report.callback import Report
 from vidcore.report.loggers import logger_in, wandb_ends
 from vidcore.report.progress import progress
 from vidcore.report.summary import versions
+from vidcore.workers import WorkerError, worker_error
 
 
 def run(command: str, argv: list[str], chosen: dict[str, str], continued: Path | None = None) -> int:
@@ -250,7 +251,8 @@ class VidCLI(LightningCLI):
         try:
             yield
         except Exception as error:
-            if not path or any(isinstance(cause, OSError) for cause in causes(error)):
+            system = any(isinstance(cause, (OSError, WorkerError)) or worker_error(cause) for cause in causes(error))
+            if not path or system:
                 raise
             with naming(path, what):
                 raise
