@@ -59,4 +59,6 @@ class Output:
 
 def id_hash(video_id: str) -> int:
     """A video's id as an int64, the same in every process, since processes exchange tensors only."""
-    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(video_id.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big", signed=True
+    )

@@ -258,7 +258,8 @@ class VideoDataModule(LightningDataModule):
             return None
         report = Path(self._folder) / f"unreadable_{self.trainer.global_rank}.csv"
         report.parent.mkdir(parents=True, exist_ok=True)
-        with report.open("w", newline="", encoding="utf-8") as file:
+        # Names of files may hold bytes that are no text; they are written as they are.
+        with report.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file).writerows([("path", "error"), *sorted(self.unreadable.items())])
         return report
 

@@ -58,8 +58,12 @@ def cache_folder() -> Path:
     raise FileNotFoundError(errno.ENOENT, "no home folder, set HOME or XDG_CACHE_HOME", "~")
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], errors: str = "strict") -> str:
     """The text of a UTF-8 file without its byte order mark; each line ends with a line feed, whatever ends it there.
+
+    Args:
+        path: The file.
+        errors: How bytes that are not UTF-8 are read; ``surrogateescape``, as in names of files.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8; the text names the file and the line.
@@ -69,7 +73,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig", errors)
         position = content.find(b"\0")
         reason = "it holds a zero byte" if position >= 0 else ""
     except UnicodeDecodeError as error:

@@ -12,13 +12,14 @@ Kind = Literal["single_label", "multi_label", "detection"]
 
 @dataclass(frozen=True)
 class Task:
-    """The kind of prediction and the names of the classes.
+    r"""The kind of prediction and the names of the classes.
 
     Data sets define it, models are built for it, checkpoints store it.
 
     Args:
         kind: ``single_label`` (one class a video), ``multi_label`` (any number), or ``detection`` (boxes in frames).
-        classes: Class names in index order; at least one, no name twice.
+        classes: Class names in index order; at least one, no name twice. Bytes that are not UTF-8, as a folder's name
+            may have, are written out: ``caf\udce9``.
 
     Raises:
         ValueError: An unknown kind, no class, or a class name that is blank, no text, or occurs twice.
@@ -42,6 +43,9 @@ class Task:
         odd = [name for name in self.classes if not isinstance(name, str) or not name.strip()]
         if odd:
             raise ValueError(f"class names must be text that is not blank, not {odd[0]!r}")
+        # File names that are not UTF-8 become class names; what is written or drawn must be UTF-8.
+        classes = tuple(name.encode("utf-8", "backslashreplace").decode() for name in self.classes)
+        object.__setattr__(self, "classes", classes)
         twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
         if twice:
             raise ValueError(f"class names occur twice: {', '.join(twice)}")

@@ -15,6 +15,7 @@ from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.index import SampleIndex
 from vidcore.task import Task
+from vidcore.text import is_utf8, printable
 from vidcore.video.source import is_url, joined, read_bytes
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
@@ -162,9 +163,11 @@ class _Row:
 def _rows(path: Path, required: set[str]) -> list[_Row]:
     if not path.is_file():
         raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
-    lines = read_table(path)
+    lines = read_table(path, errors="surrogateescape")  # names of files may hold bytes that are not UTF-8
     _, first = next(lines, (1, []))
     header = [name.strip() for name in first]
+    if not is_utf8("".join(header)):
+        raise UserError(f"{path}, line 1: not UTF-8 text; save the file as UTF-8")
     lacking = sorted(required - set(header))
     if lacking:
         there = ", ".join(map(repr, header))
@@ -173,7 +176,11 @@ def _rows(path: Path, required: set[str]) -> list[_Row]:
     for line, cells in lines:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {line}: the header has {len(header)} columns, this line not")
-        rows.append(_Row(path, line, dict(zip(header, cells, strict=True))))
+        row = _Row(path, line, dict(zip(header, cells, strict=True)))
+        for column, cell in row.cells.items():
+            if column != "path" and not is_utf8(cell):
+                raise row.error(column, f"{printable(cell)!r} is not UTF-8 text; save the file as UTF-8")
+        rows.append(row)
     if not rows:
         raise UserError(f"{path} has a header but no clips")
     return rows

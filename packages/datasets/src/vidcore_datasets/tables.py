@@ -17,14 +17,18 @@ from vidcore_datasets.inputs import depends_on
 logger = logging.getLogger(__name__)
 
 
-def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
+def read_table(file: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
     """The lines of a CSV file (UTF-8, commas) that are not blank: number, counted from 1, and cells.
+
+    Args:
+        file: The file.
+        errors: How bytes that are not UTF-8 are read; ``surrogateescape``, as in names of files.
 
     Raises:
         UserError: The file cannot be read, is not UTF-8, or is not CSV.
     """
     try:
-        with depends_on(file).open(newline="", encoding="utf-8-sig") as stream:
+        with depends_on(file).open(newline="", encoding="utf-8-sig", errors=errors) as stream:
             reader = csv.reader(stream, strict=True)
             for cells in reader:
                 if cells:
@@ -40,7 +44,7 @@ def read_table(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 def cached_path(file: Path, kind: str) -> Path:
     """Where ``file`` is kept in the user's cache, in a folder ``kind``, if its own cannot be written to."""
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
     return cache_folder() / kind / f"{file.resolve().parent.name}-{digest}{file.suffix}"
 
 

@@ -30,7 +30,7 @@ def read_video_list(path: str | Path) -> list[Sample]:
     file = Path(path)
     if not file.is_file() or file.suffix.lower() in VIDEO_ENDINGS:
         return [Sample(video) for video in expand_paths([str(path)])]
-    lines = [(number, line) for number, line in read_lines(file) if not line.startswith("#")]
+    lines = [(number, line) for number, line in read_lines(file, "surrogateescape") if not line.startswith("#")]
     if not lines:
         raise UserError(f"{file} lists no videos: expected one path a line")
     videos: dict[str, None] = {}

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -31,10 +32,12 @@ def main(command: str, argv: list[str]) -> int:
     arguments.num_workers = processes(arguments)
     earlier = _earlier(arguments) if arguments.against else {}
     paths = list(videos(arguments)[0])
+    # Names of files may hold bytes that are no text; they are written as they are.
     if arguments.output is None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")
         return check(paths, earlier, sys.stdout, arguments)
     Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-    # Names of files may hold bytes that are no text; they are written as they are.
     with Path(arguments.output).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         return check(paths, earlier, file, arguments)
 

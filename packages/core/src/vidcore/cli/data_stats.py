@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from vidcore.cli import UsageError
 from vidcore.cli.data_sets import DataParser, videos
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
+from vidcore.text import printable, to_json
 
 if TYPE_CHECKING:
     from vidcore.index import SampleIndex
@@ -52,11 +52,11 @@ def main(command: str, argv: list[str]) -> int:
             writer = csv.DictWriter(file, [field.name for field in fields(Header)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(map(asdict, headers))
-        (folder / "stats.json").write_text(json.dumps(stats, indent=1), encoding="utf-8")
+        (folder / "stats.json").write_text(to_json(stats, indent=1), encoding="utf-8")
 
         from vidcore.report import data_page
 
-        title = type(data).__name__ if data is not None else ", ".join(arguments.paths[:3])
+        title = type(data).__name__ if data is not None else printable(", ".join(arguments.paths[:3]))
         data_page.write(title, headers, stats, () if task is None else task.classes, folder)
         print(f"vid: wrote {folder / 'index.html'}", file=sys.stderr)
     broken = [header for header in headers if header.error]

@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from vidcore.cli import UsageError, names
 from vidcore.errors import reasons
+from vidcore.text import is_utf8
 
 
 class VidParser(LightningArgumentParser):
@@ -24,6 +25,12 @@ class VidParser(LightningArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """See jsonargparse; ``args`` are left as they are."""
+        odd = [argument for argument in args or () if not is_utf8(argument)]
+        if odd:
+            raise UsageError(
+                f"{odd[0]!r} is not UTF-8, as options must be: name a link to it (ln -s), or run vid in that folder "
+                "and name it ."
+            )
         return super().parse_args(None if args is None else names.expand_arguments(args), *rest, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[override]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import os
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
@@ -21,12 +21,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from vidcore.batch import Batch
 from vidcore.cli import UsageError
 from vidcore.cli.progress import Progress
-from vidcore.cli.rows import Output, Row, RowFile, as_line, printable
+from vidcore.cli.rows import Output, Row, RowFile, as_line
 from vidcore.datamodule import VideoDataModule
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.sample import Sample
+from vidcore.text import printable
 from vidcore.video.encode import write_video
 from vidcore.video.flow import FlowSource
 from vidcore.video.render import draw, frames_of
@@ -53,7 +54,7 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
         UserError: The output cannot be read or written.
         KeyboardInterrupt: Ctrl-C; what was finished is in the output.
     """
-    renderer = Renderer(Path(arguments.render), paths, model) if arguments.render is not None else None
+    renderer = Renderer(Path(arguments.render), model) if arguments.render is not None else None
     rows = Rows(output, renderer)
     trainer = _trainer(arguments, rows)
     first = trainer.is_global_zero
@@ -218,24 +219,18 @@ class Rows(Callback):
 class Renderer:
     """Writes the first view of a video as the model saw it, with the prediction and the trace drawn in.
 
-    A video's file has the video's name; where videos share theirs, a hash of the path is added.
-
     Args:
         folder: Where the mp4 files go.
-        paths: All videos there are.
         model: The model.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[str], model: VideoModule) -> None:
+    def __init__(self, folder: Path, model: VideoModule) -> None:
         self.folder, self.spec = folder, model.clip_spec
-        self.stems = Counter(Path(path).stem for path in paths)
 
     def path(self, video: str) -> Path:
-        """Where the video's picture goes."""
-        stem = Path(video).stem
-        if self.stems[stem] > 1:
-            stem += "_" + hashlib.sha256(video.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        return self.folder / f"{stem}.mp4"
+        """File for a video: its name, and a hash of its absolute path that no other video shares."""
+        digest = hashlib.sha256(os.fsencode(Path(video).absolute())).hexdigest()[:16]
+        return self.folder / f"{Path(video).stem[:50]}_{digest}.mp4"  # 50: names have at most 255 bytes
 
     def render(self, row: Row, trace: dict[str, Any], batch: Batch) -> Path:
         """Draws the clip and writes it.

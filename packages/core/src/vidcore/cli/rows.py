@@ -12,19 +12,15 @@ from typing import Any
 
 from vidcore.cli import UsageError
 from vidcore.errors import UserError
+from vidcore.text import printable, to_json
 
 Row = dict[str, Any]
 """``path``, and ``error`` or what was predicted."""
 
 
-def printable(text: str) -> str:
-    """A text as rows have it: bytes of a file's name that are not UTF-8 are written out, as Python does in strings."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def as_line(row: Row) -> bytes:
-    """A row as a line of JSON."""
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    """A row as a line of JSON; numbers that are not finite are null."""
+    return to_json(row, ensure_ascii=False).encode() + b"\n"
 
 
 class RowFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import signal
 import statistics
@@ -16,6 +15,7 @@ from vidcore.classes import shown
 from vidcore.cli import UsageError
 from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.errors import UserError
+from vidcore.text import to_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ class _Shown:
         """Passes on what it prints; Ctrl-C and errors end it as the source's end does: a rendered video is whole."""
         try:
             for row, picture in decided:
-                print(json.dumps(row, ensure_ascii=False), flush=True)
+                print(to_json(row, ensure_ascii=False), flush=True)
                 self.dropped = row["dropped"]
                 self.ms = [*self.ms[-999:], row["ms"]]
                 self.count = row["frame"] + 1

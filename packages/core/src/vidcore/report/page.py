@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from vidcore.report.examples import Example
 from vidcore.report.html import rendered
 from vidcore.report.summary import Summary, points
 from vidcore.report.units import COST, called, is_accuracy, written
+from vidcore.text import printable, to_json
 from vidcore.video.encode import write_video
 from vidcore.video.render import draw
 
@@ -49,7 +49,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
         total=sum(part.gmacs * part.runs for part in summary.components),
     )
     (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
-    (folder / "summary.json").write_text(json.dumps(summary.as_dict(), indent=1), encoding="utf-8")
+    (folder / "summary.json").write_text(to_json(summary.as_dict(), indent=1), encoding="utf-8")
 
 
 def tiles(summary: Summary) -> list[dict[str, str]]:
@@ -96,4 +96,4 @@ def _example(number: int, example: Example, folder: Path) -> dict[str, Any]:
     drawn = draw(example.frames, lines, example.trace)
     write_video(folder / f"example_{number}.mp4", drawn, fps=example.fps)
     Image.fromarray(drawn[0].permute(1, 2, 0).numpy()).save(folder / f"example_{number}.png")
-    return {"file": f"example_{number}", "example": example, "name": Path(example.id).name}
+    return {"file": f"example_{number}", "example": example, "name": printable(Path(example.id).name)}

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from vidcore.errors import UserError
 from vidcore.files import is_pictures
+from vidcore.text import is_utf8
 from vidcore.video.source import is_plain
 
 BACKENDS = ("pyav", "torchcodec", "decord")
@@ -103,7 +104,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
 
         return FrameFolder(path, 30.0 if fps is None else fps)
     _import(backend)
-    if backend == "pyav" or not is_plain(path):
+    if backend == "pyav" or not is_plain(path) or not is_utf8(os.fspath(path)):  # the others take no such name
         from vidcore.video.pyav import PyavDecoder
 
         return PyavDecoder(path)
