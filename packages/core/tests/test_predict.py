@@ -377,7 +377,6 @@ def test_rendering_draws_the_prediction_and_touches_no_input(checkpoint, clips, 
     rendered = [Path(row["rendered"]) for row in rows]
     assert sorted(rendered) == sorted(drawn.iterdir())
     assert len([path for path in rendered if path.stem.startswith("red_0_")]) == 2
-    assert drawn / "tiny.mp4" in rendered
     assert inputs == {path: path.read_bytes() for path in clips.rglob("*.mp4") if drawn not in path.parents}
     for path in rendered:
         with open_video(path) as video:

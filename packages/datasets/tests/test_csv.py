@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -180,3 +182,19 @@ def test_data_module_checks_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"labels\.csv lists files that do not exist: .*0\.mp4.*9 in all"):
         data.samples("train")
     require_files(data.samples("val").paths, "here")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_utf8_where_there_are_such_files(tmp_path):
+    names = [b"caf\xe9.mp4", b"caf\xe8.mp4"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).touch()
+    listed = tmp_path / "labels.csv"
+    rows = [b"path,label,split", *(name + b",%d,train" % index for index, name in enumerate(names)), b"a.mp4,0,val"]
+    listed.write_bytes(b"\n".join(rows))
+    train = read_csv(listed).samples["train"]
+    assert [os.fsencode(sample.path) for sample in train] == [os.fsencode(tmp_path) + b"/" + name for name in names]
+    assert len({sample.id for sample in train}) == 2
+    listed.write_bytes(b"path,label\na.mp4,caf\xe9\nb.mp4,b\n")
+    with pytest.raises(UserError, match=r"line 2, column 'label': 'caf\\udce9' is not UTF-8"):
+        read_csv(listed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,11 @@ def test_predict(folder: Path) -> None:
     rows = [row for batch in batches for row in batch]
     assert [row["path"] for row in rows] == [sample.path for sample in read_video_list(folder)]
     assert {best["class"] for row in rows for best in row["top"]} == {"dark", "light"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.mp4\n")
+    (sample,) = read_video_list(tmp_path / "list.txt")
+    assert os.fsencode(sample.path) == os.fsencode(tmp_path) + b"/caf\xe9.mp4"

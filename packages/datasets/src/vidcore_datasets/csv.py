@@ -15,7 +15,7 @@ from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.index import SampleIndex
 from vidcore.task import Task
-from vidcore.text import is_utf8, printable
+from vidcore.text import is_utf8
 from vidcore.video.source import is_url, joined, read_bytes
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen
@@ -64,7 +64,7 @@ def read_csv(
         return _read_remote(str(path), root, split_column, label_column, multi_label, seed)
     path = depends_on(Path(path))
     root = str(path.parent if root is None else root)
-    rows = _rows(path, {"path", label_column} | ({split_column} - {"split"}))
+    rows = _rows(path, root, {"path", label_column} | ({split_column} - {"split"}))
     names = [[name for part in row.get(label_column).split(";") if (name := part.strip())] for row in rows]
     several = multi_label or any(";" in row.get(label_column) for row in rows)
     unlabelled = [f"line {row.line}" for row, labels in zip(rows, names, strict=True) if not labels]
@@ -160,7 +160,7 @@ class _Row:
         return UserError(f"{self.file}, line {self.line}, column {column!r}: {what}")
 
 
-def _rows(path: Path, required: set[str]) -> list[_Row]:
+def _rows(path: Path, root: str, required: set[str]) -> list[_Row]:
     if not path.is_file():
         raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
     lines = read_table(path, errors="surrogateescape")  # names of files may hold bytes that are not UTF-8
@@ -178,8 +178,8 @@ def _rows(path: Path, required: set[str]) -> list[_Row]:
             raise UserError(f"{path}, line {line}: the header has {len(header)} columns, this line not")
         row = _Row(path, line, dict(zip(header, cells, strict=True)))
         for column, cell in row.cells.items():
-            if column != "path" and not is_utf8(cell):
-                raise row.error(column, f"{printable(cell)!r} is not UTF-8 text; save the file as UTF-8")
+            if not is_utf8(cell) and not (column == "path" and Path(joined(root, cell.strip())).exists()):
+                raise row.error(column, f"{cell!r} is not UTF-8 text; save the file as UTF-8")
         rows.append(row)
     if not rows:
         raise UserError(f"{path} has a header but no clips")
