@@ -348,7 +348,7 @@ class VideoModule(LightningModule):
         """Save the stages up to the present one and the seed, so that a training resumes in the middle of a stage."""
         checkpoint["stage"], checkpoint["seed"] = self._stage, self.seed
         checkpoint["stages"] = self._trained()[: self._stage + 1]
-        checkpoint["epoch_batches"] = self.trainer.num_training_batches
+        checkpoint["epoch_batches"] = self._trainer.num_training_batches if self._trainer is not None else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Return to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data.
