@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake.coco_vid import content, make
 
-from vidcore import ClipSpec
+from vidcore import ClipSpec, Task
 from vidcore.dataset import VideoDataset
 from vidcore.errors import UserError
 from vidcore_datasets.coco_vid import CocoVid, read_coco_vid
@@ -46,10 +46,22 @@ def test_splits_that_are_not_there_are_drawn(tmp_path: Path, caplog: pytest.LogC
     assert samples["test"] == samples["val"] and "has no test split" in caplog.text
 
 
+def test_evaluation_needs_no_training_clips_and_finds_classes_by_name(tmp_path: Path) -> None:
+    make(tmp_path, ["val"])
+    with pytest.raises(UserError, match=r"no train\.json"):
+        read_coco_vid(tmp_path)
+    data = CocoVid(str(tmp_path))
+    data.evaluate_as(Task("detection", ("bicycle", "car", "person")), {})
+    data.clip_spec = ClipSpec(frames=6, size=24)
+    assert data.dataset("val").samples[0].target["labels"].tolist() == [2, 2, 0, 0]
+
+
 def test_only_train(tmp_path: Path) -> None:
     make(tmp_path, ["train"])
     with pytest.raises(UserError, match="too few clips to split"):
         read_coco_vid(tmp_path)
+    whole = read_coco_vid(tmp_path, trained_on=False).samples
+    assert len(whole["train"]) == 2 and whole["test"] == whole["val"] == whole["train"]
     path = tmp_path / "annotations/train.json"
     more = json.loads(path.read_text())
     more["videos"] += [{"id": number, "file_name": f"{number}.mp4"} for number in range(3, 21)]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.task import Task
 from vidcore_datasets.csv import Csv, read_csv, require_files
 
 SPEECH = """\
@@ -198,3 +200,25 @@ def test_names_that_are_not_utf8_where_there_are_such_files(tmp_path):
     listed.write_bytes(b"path,label\na.mp4,caf\xe9\nb.mp4,b\n")
     with pytest.raises(UserError, match=r"line 2, column 'label': 'caf\\udce9' is not UTF-8"):
         read_csv(listed)
+
+
+def test_a_file_that_the_model_was_not_trained_on_is_evaluated_whole(tmp_path: Path) -> None:
+    file = write(tmp_path, "path,label\n" + "".join(f"{i}.mp4,wave\n" for i in range(4)))
+    annotations = read_csv(file, trained_on=False)
+    assert annotations.task.classes == ("wave",)
+    assert [len(annotations.samples[split]) for split in ("train", "val", "test")] == [4, 4, 4]
+    assert not list(tmp_path.glob("*.splits.csv"))
+
+    # Options that decide what is read are part of what the cache knows it by.
+    task = Task("multi_label", ("clap", "wave"))
+    for evaluated in (False, True):
+        data = Csv(str(file))
+        if evaluated:
+            data.evaluate_as(task, {})
+            for index in range(4):
+                (tmp_path / f"{index}.mp4").touch()
+            data.clip_spec = ClipSpec(frames=2, size=16)
+            assert [sample.target for sample in data.dataset("test").samples] == 4 * [(1,)]
+        else:
+            with pytest.raises(UserError, match="only one class"):
+                data.task  # noqa: B018

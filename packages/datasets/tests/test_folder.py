@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.task import Task
 from vidcore_datasets.folder import Folder, read_folder
 
 
@@ -111,6 +113,52 @@ def test_class_that_is_never_trained(tmp_path: Path, caplog: pytest.LogCaptureFi
     classes(tmp_path, "val/", a=1, c=1)
     assert read_folder(tmp_path).task.classes == ("a", "b", "c")
     assert "no training clip for the classes c" in caplog.text
+
+
+def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(classes(tmp_path, a=20, b=20), "empty/notes.txt")
+    samples = read_folder(tmp_path, trained_on=False).samples
+    assert [len(samples[split]) for split in ("train", "val", "test")] == [40, 40, 40]
+    assert not (tmp_path / "splits.csv").exists() and not caplog.text
+
+    # The folder of the training keeps its split, which counts in any case.
+    (tmp_path / "empty" / "notes.txt").unlink()
+    (tmp_path / "empty").rmdir()
+    drawn = read_folder(tmp_path).samples
+    assert read_folder(tmp_path, trained_on=True).samples == drawn and not caplog.text
+    assert read_folder(tmp_path, trained_on=False).samples == drawn
+    assert f"{tmp_path / 'splits.csv'} divides" in caplog.text
+
+
+@pytest.mark.parametrize("trained_on", [True, False])
+def test_evaluation_needs_no_training_clips_and_one_class(tmp_path: Path, trained_on: bool) -> None:
+    classes(tmp_path, "test/", a=3)
+    annotations = read_folder(tmp_path, trained_on=trained_on)
+    assert annotations.task.classes == ("a",)
+    assert [len(annotations.samples[split]) for split in ("train", "val", "test")] == [0, 0, 3]
+    classes(tmp_path, "train/", a=20)
+    annotations = read_folder(tmp_path, trained_on=False)
+    assert [len(annotations.samples[split]) for split in ("train", "val", "test")] == [20, 0, 3]
+
+
+def test_classes_of_a_model_are_found_by_name(tmp_path: Path) -> None:
+    data = Folder(str(classes(tmp_path, b=3, a=2)), batch_size=2)
+    task = Task("single_label", ("z", "b", "y", "a"))
+    data.evaluate_as(task, {**data.hparams, "root": str(tmp_path / "elsewhere")})
+    data.clip_spec = ClipSpec(frames=2, size=16)
+    dataset = data.dataset("test")
+    assert dataset.task == task
+    assert [(sample.id, sample.target) for sample in dataset.samples] == [
+        ("a/0.mp4", 3), ("a/1.mp4", 3), ("b/0.mp4", 1), ("b/1.mp4", 1), ("b/2.mp4", 1)
+    ]  # fmt: skip
+    assert data.total() == 5
+
+    same = Folder(str(tmp_path), seed=3)
+    same.evaluate_as(task, {**data.hparams, "root": f"{tmp_path}/../{tmp_path.name}"})
+    assert same.trained_on and same.total() == 5
+    assert [len(same.samples(split)) for split in ("train", "val", "test")] == [2, 2, 1]
 
 
 def test_errors(tmp_path: Path) -> None:

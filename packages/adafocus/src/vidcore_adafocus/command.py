@@ -34,4 +34,5 @@ def main(command: str, argv: list[str]) -> int:
         raise UsageError(f"--save {own.save} is the checkpoint itself: name another file")
     options = {"budgets": budgets, "by": own.by, "output": own.output, "source": own.ckpt_path, "save": own.save}
     callback = {"class_path": "vidcore_adafocus.sweep.ExitSweep", "init_args": options}
-    return train.main("test", ["--ckpt_path", own.ckpt_path, *others, f"--trainer.callbacks+={json.dumps(callback)}"])
+    arguments = ["--ckpt_path", own.ckpt_path, *others, f"--trainer.callbacks+={json.dumps(callback)}"]
+    return train.main("test", arguments, whole=False)  # thresholds need validation videos that are not tested

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from packaging.version import Version
 
 from vidcore import plugins
-from vidcore.errors import UserError, one_line
+from vidcore.errors import UserError, causes, one_line
 from vidcore.hparams import is_known, require_harmless
 from vidcore.module import VideoModule
 from vidcore.task import Task
@@ -95,7 +95,7 @@ def naming(path: str | Path, what: str = "cannot load {}") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) and str(path) in str(error):
+        if any(isinstance(cause, UserError) and str(path) in str(cause) for cause in causes(error)):
             raise
         raise UserError(f"{what.format(path)}: {one_line(error)}") from error
 

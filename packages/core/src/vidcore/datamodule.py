@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
@@ -20,6 +22,7 @@ from vidcore.dataset import VideoDataset
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.hparams import make_plain
+from vidcore.index import SampleIndex
 from vidcore.loader import Loader
 from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
@@ -32,6 +35,7 @@ from vidcore.video.transforms import Augment
 __all__ = ["Sample", "Split", "VideoDataModule", "VideoDataset"]
 
 Split = Literal["train", "val", "test", "predict"]
+_LABELLED: tuple[Split, ...] = ("train", "val", "test")
 
 
 class VideoDataModule(LightningDataModule):
@@ -78,6 +82,14 @@ class VideoDataModule(LightningDataModule):
         self.unreadable: dict[str, str] = {}
         """Every file that could not be read so far: path to reason. Processes exchange theirs at the end of an epoch
         of training and at the end of the run."""
+        self.sizes: dict[str, int] = {}
+        """Number of samples of each split that was set up."""
+        self.trained_on: bool | None = None
+        """Whether these are the data of the training of the model that is evaluated; None: none is. See
+        :meth:`evaluate_as`."""
+        self.model_task: Task | None = None
+        """What the model that is evaluated predicts; None: none is. See :meth:`evaluate_as`."""
+        self._trained_in = ""
         self._clip_spec: ClipSpec | None = None
         self._datasets: dict[str, VideoDataset] = {}
         self._folder: str | None = None
@@ -109,6 +121,21 @@ class VideoDataModule(LightningDataModule):
         """The samples of ``train``, ``val`` or ``test``, in an order that is the same every time."""
         raise NotImplementedError(f"{type(self).__name__} defines no samples")
 
+    def evaluate_as(self, task: Task, training: Mapping[str, Any], whole: bool = True) -> None:
+        """Evaluate a trained model with its own classes; to be called before annotations are read.
+
+        The data may have some of the model's classes only, in any order. Where they have no splits and the model was
+        trained on other data, all samples are evaluated, and none are set apart.
+
+        Args:
+            task: The model's.
+            training: Hyperparameters of the data module that it was trained on.
+            whole: Whether all samples may be evaluated; otherwise splits are drawn as for training.
+        """
+        self.model_task = task
+        self.trained_on = not whole or _place(self.hparams) == _place(training)
+        self._trained_in = "" if self.trained_on else _folder(training)
+
     @property
     def clip_spec(self) -> ClipSpec:
         """How clips are cut: as set here, or as the trainer's model wants them."""
@@ -130,15 +157,21 @@ class VideoDataModule(LightningDataModule):
             UserError: The split has no samples, or one whose label is no class.
         """
         if split not in self._datasets:
-            samples = self.samples(split)
+            samples, task = self.samples(split), None if split == "predict" else self.task
             if not samples:
-                raise UserError(f"{type(self).__name__}: split {split!r} has no samples")
+                sizes = {name: len(self.samples(name)) for name in _LABELLED if self.model_task is not None}
+                there = ", ".join(f"{name} has {size}" for name, size in sizes.items() if size)
+                raise UserError(f"{type(self).__name__}: split {split!r} has no samples{there and f' ({there})'}")
+            if self._trained_in:
+                self._warn_of_trained(SampleIndex.of(samples).paths)
+            if task is not None and self.model_task not in (None, task):
+                samples, task = _relabelled(samples, task, self.model_task), self.model_task
             evaluation = {"views": self.views, "crops": self.crops} if split in ("test", "predict") else {}
             if split == "val" and self.clip_spec.pairs:
                 evaluation = {"views": 2}
             self._datasets[split] = VideoDataset(
                 samples,
-                None if split == "predict" else self.task,
+                task,
                 self.clip_spec,
                 train=split == "train",
                 augment=self.augment,
@@ -150,6 +183,15 @@ class VideoDataModule(LightningDataModule):
             )
         return self._datasets[split]
 
+    def _warn_of_trained(self, paths: Sequence[str]) -> None:
+        begin = os.path.join(self._trained_in, "")  # noqa: PTH118
+        there = sum(os.path.abspath(path).startswith(begin) for path in paths if "://" not in path)  # noqa: PTH100
+        if there:
+            rank_zero_info(
+                f"{there} of the {len(paths)} clips are in {self._trained_in}, where the model's training clips come "
+                "from: they may be among them"
+            )
+
     def setup(self, stage: str) -> None:
         """Reads the annotations of the splits that ``stage`` (``fit``, ``validate``, ``test``, ``predict``) needs."""
         splits: dict[str, tuple[Split, ...]] = {
@@ -158,10 +200,16 @@ class VideoDataModule(LightningDataModule):
             "test": ("test",),
             "predict": ("predict",),
         }
-        sizes = [f"{split} {len(self.dataset(split))}" for split in splits[stage]]
-        rank_zero_info(f"{type(self).__name__}: {', '.join(sizes)} samples")
+        self.sizes |= {split: len(self.dataset(split)) for split in splits[stage]}
+        sizes = ", ".join(f"{split} {self.sizes[split]}" for split in splits[stage])
+        total = self.total() if stage in ("validate", "test") else None
+        rank_zero_info(f"{type(self).__name__}: {sizes}{'' if total is None else f' of {total}'} samples")
         # Asked for here, since processes must ask for it together.
         self._folder = getattr(self.trainer, "log_dir", None)
+
+    def total(self) -> int | None:
+        """Number of samples of all splits, or None if it is not known."""
+        return None
 
     def _loader(self, split: Split) -> DataLoader[Any]:
         dataset = self.dataset(split)
@@ -271,3 +319,26 @@ class VideoDataModule(LightningDataModule):
         self.share_unreadable()
         self._datasets.clear()
         self._train_files = frozenset()
+
+
+def _place(hparams: Mapping[str, Any]) -> list[str]:
+    """What hyperparameters say about which data they are of."""
+    given = [hparams.get(name) for name in ("root", "path", "annotation_folder")]
+    return [str(hparams.get("_class_path")), *("" if value is None else _resolved(str(value)) for value in given)]
+
+
+def _folder(hparams: Mapping[str, Any]) -> str:
+    """The folder that the files are in, so far as hyperparameters say; empty for URLs."""
+    root, path = (str(hparams.get(name) or "") for name in ("root", "path"))
+    folder = root or os.path.dirname(path)  # noqa: PTH120
+    return "" if not (root or path) or "://" in folder else _resolved(folder)
+
+
+def _resolved(path: str) -> str:
+    return path if "://" in path else os.path.realpath(path)
+
+
+def _relabelled(samples: Sequence[Sample], ours: Task, theirs: Task) -> SampleIndex:
+    """The samples with the class indices of another task that has all of the classes."""
+    index = {name: number for number, name in enumerate(theirs.classes)}
+    return SampleIndex.of(samples).relabelled(np.array([index[name] for name in ours.classes]))

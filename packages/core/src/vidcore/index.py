@@ -116,6 +116,11 @@ class SampleIndex(Sequence[Sample]):
                 arrays[name] = array[rows]
         return SampleIndex(arrays)
 
+    def relabelled(self, numbers: np.ndarray) -> SampleIndex:
+        """The same samples with other class indices: those of index i get ``numbers[i]``, (K,) int64."""
+        name = "target.labels" if "target.labels" in self.arrays else "target"
+        return SampleIndex({**self.arrays, name: numbers[self.arrays[name]]})
+
     def moved(self, paths: Sequence[str]) -> SampleIndex:
         """The same samples with other paths; their ids stay."""
         arrays = dict(self.arrays)

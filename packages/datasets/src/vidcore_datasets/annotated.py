@@ -43,12 +43,24 @@ class Annotated(VideoDataModule):
         source = Path(inspect.getfile(type(self)))
         general = inspect.signature(VideoDataModule).parameters
         own = {name: value for name, value in self.hparams.items() if name not in general}
-        return {**own, "class": type(self).__qualname__, "source": [str(source), source.stat().st_mtime_ns]}
+        return {
+            **own,
+            "evaluated": [self.trained_on, self.model_task and self.model_task.kind],
+            "class": type(self).__qualname__,
+            "source": [str(source), source.stat().st_mtime_ns],
+        }
 
     @property
     def task(self) -> Task:
         """What there is to predict."""
         return self.annotations.task
+
+    def total(self) -> int:
+        """Number of samples of all splits; splits that are the same count once."""
+        distinct = {
+            part.arrays["id"].tobytes(): len(part) for part in map(SampleIndex.of, self.annotations.samples.values())
+        }
+        return sum(distinct.values())
 
     def samples(self, split: str) -> SampleIndex:
         """The samples of a split; none where there is no such split."""

@@ -14,7 +14,7 @@ import numpy as np
 from vidcore.dataset import Sample
 from vidcore.index import INDEX, SampleIndex
 from vidcore.task import Task
-from vidcore_datasets.splits import Split, first_few, remembered_splits
+from vidcore_datasets.splits import Split, first_few, recorded_splits, remembered_splits
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def with_classes(annotations: Annotations, classes: Sequence[str]) -> Annotation
 
 
 def complete_splits(
-    given: Mapping[Split, Sequence[Sample]], root: Path, file: Path, seed: int
+    given: Mapping[Split, Sequence[Sample]], root: Path, file: Path, seed: int, trained_on: bool | None = None
 ) -> dict[str, SampleIndex]:
     """Fills in the splits that a data set came without.
 
@@ -57,12 +57,20 @@ def complete_splits(
         root: Folder to which the paths in ``file`` are relative.
         file: See :func:`~vidcore_datasets.splits.remembered_splits`.
         seed: Of the draw.
+        trained_on: See :attr:`~vidcore.datamodule.VideoDataModule.trained_on`. If False, nothing is drawn: without any
+            splits, all samples are those of each split. Splits that ``file`` holds already still count, with a warning.
 
     Raises:
         UserError: Too few clips to draw from, or ``file`` cannot be understood.
     """
     train, val, test = (SampleIndex.of(given.get(split, ())) for split in ("train", "val", "test"))
-    if train and not val:
+    recorded = recorded_splits(file) if train and not val and trained_on is False else None
+    if recorded is not None:
+        logger.warning("%s divides %s into splits: remove it to evaluate all of its clips", recorded, root)
+    if train and not val and trained_on is False and recorded is None:
+        if not test:
+            val = test = train
+    elif train and not val:
         keys = _below(root, train.paths)
         single = bool((train.kinds == INDEX).all())
         strata: dict[str, str] = {}

@@ -39,7 +39,12 @@ from vidcore_datasets.text import read_json
 logger = logging.getLogger(__name__)
 
 
-def read_coco_vid(root: str | Path, annotation_folder: str | Path | None = None, seed: int = 0) -> Annotations:
+def read_coco_vid(
+    root: str | Path,
+    annotation_folder: str | Path | None = None,
+    seed: int = 0,
+    trained_on: bool | None = None,
+) -> Annotations:
     """Reads ``train.json``, ``val.json`` and ``test.json``.
 
     The classes are the categories in the order of their ids, the same in each file. Boxes of crowds (``iscrowd``) and
@@ -50,6 +55,8 @@ def read_coco_vid(root: str | Path, annotation_folder: str | Path | None = None,
         root: Folder that file names are relative to.
         annotation_folder: Where the JSON files are; ``root`` or ``root/annotations`` if not given.
         seed: Of the splits that are drawn.
+        trained_on: Where a trained model is evaluated, whether it was trained on these files, of which ``train.json``
+            may then be missing; see also :func:`~vidcore_datasets.annotations.complete_splits`.
 
     Returns:
         Detection; a sample is a whole video, its id the path in the file. Its target has, besides boxes, labels and
@@ -60,7 +67,8 @@ def read_coco_vid(root: str | Path, annotation_folder: str | Path | None = None,
     """
     root = Path(root)
     places = [root, root / "annotations"] if annotation_folder is None else [Path(annotation_folder)]
-    folder = next((place for place in places if (place / "train.json").is_file()), None)
+    wanted = SPLITS if trained_on is not None else SPLITS[:1]
+    folder = next((place for place in places if any((place / f"{split}.json").is_file() for split in wanted)), None)
     if folder is None:
         raise UserError(f"no train.json in {' or '.join(map(str, places))}: expected train.json, val.json, test.json")
     given: dict[Split, list[Sample]] = {}
@@ -72,7 +80,8 @@ def read_coco_vid(root: str | Path, annotation_folder: str | Path | None = None,
             if classes and names != classes:
                 raise UserError(f"{path}: its categories are not those of train.json")
             classes = names
-    return Annotations(Task("detection", tuple(classes)), complete_splits(given, root, folder / "splits.csv", seed))
+    samples = complete_splits(given, root, folder / "splits.csv", seed, trained_on)
+    return Annotations(Task("detection", tuple(classes)), samples)
 
 
 def _read_split(path: Path, root: Path) -> tuple[list[str], list[Sample]]:
@@ -140,7 +149,7 @@ class CocoVid(Annotated):
 
     def read(self) -> Annotations:
         """See :func:`read_coco_vid`."""
-        return read_coco_vid(self.root, self.annotation_folder, self.seed)
+        return read_coco_vid(self.root, self.annotation_folder, self.seed, self.trained_on)
 
     def samples(self, split: str) -> SampleIndex:
         """The videos of a split; they exist."""

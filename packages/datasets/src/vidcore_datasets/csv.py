@@ -34,6 +34,7 @@ def read_csv(
     label_column: str = "label",
     multi_label: bool = False,
     seed: int = 0,
+    trained_on: bool | None = None,
 ) -> Annotations:
     """Reads a CSV file (UTF-8, commas, a header) with a line for each clip.
 
@@ -51,6 +52,8 @@ def read_csv(
         multi_label: Whether a clip may have several classes or none. It also may if any label has a ``;``, but then
             each clip needs one.
         seed: Of the splits that are drawn.
+        trained_on: Where a trained model is evaluated, whether it was trained on this file. The file may then have one
+            class; see also :func:`~vidcore_datasets.annotations.complete_splits`.
 
     Returns:
         The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id
@@ -61,7 +64,7 @@ def read_csv(
             twice, only one class. The text names the file, the line and the column.
     """
     if is_url(path):
-        return _read_remote(str(path), root, split_column, label_column, multi_label, seed)
+        return _read_remote(str(path), root, split_column, label_column, multi_label, seed, trained_on)
     path = depends_on(Path(path))
     root = str(path.parent if root is None else root)
     rows = _rows(path, root, {"path", label_column} | ({split_column} - {"split"}))
@@ -72,7 +75,7 @@ def read_csv(
         raise UserError(f"{path}: clips without a label (column {label_column!r}): {first_few(unlabelled)}")
 
     classes = sorted({name for labels in names for name in labels})
-    if len(classes) < 2 and not (classes and several):
+    if len(classes) < 2 and not (classes and (several or trained_on is not None)):
         found = f"only one class, {classes[0]!r}" if classes else "no class"
         raise UserError(f"{path}: {found} in column {label_column!r}; two or more are needed")
     if not several and label_column == "label" and rows[0].has("label_id"):
@@ -99,7 +102,7 @@ def read_csv(
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
         given[split].append(Sample(joined(folder, row.get("path")), target, id=name, start=start, end=end))
 
-    samples = complete_splits(given, Path(root), path.with_name(f"{path.stem}.splits.csv"), seed)
+    samples = complete_splits(given, Path(root), path.with_name(f"{path.stem}.splits.csv"), seed, trained_on)
     annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)
     warn_of_unseen(annotations, path)
     return annotations
@@ -231,7 +234,9 @@ class Csv(Annotated):
 
     def read(self) -> Annotations:
         """What the file lists."""
-        return read_csv(self.path, self.root, self.split_column, self.label_column, self.multi_label, self.seed)
+        several = self.multi_label or (self.model_task is not None and self.model_task.kind == "multi_label")
+        options = (self.split_column, self.label_column, several, self.seed)
+        return read_csv(self.path, self.root, *options, self.trained_on)
 
     def samples(self, split: str) -> SampleIndex:
         """The clips of a split; their files exist."""

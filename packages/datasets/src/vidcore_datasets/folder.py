@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 LAYOUT = "expected ROOT/CLASS/VIDEO.mp4, or ROOT/train/CLASS/VIDEO.mp4 with val/ and test/ beside train/"
 
 
-def read_folder(root: str | Path, seed: int = 0) -> Annotations:
+def read_folder(root: str | Path, seed: int = 0, trained_on: bool | None = None) -> Annotations:
     """Reads ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
 
     Classes are sorted by name. Videos may lie deeper inside a class's folder; hidden files and folders, and files that
@@ -32,6 +32,9 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
     Args:
         root: The folder.
         seed: Of the splits that are drawn.
+        trained_on: Where a trained model is evaluated, whether it was trained on this folder. The folder may then have
+            one class, classes without a video, and no ``train``; see also
+            :func:`~vidcore_datasets.annotations.complete_splits`.
 
     Returns:
         A single-label task and its samples. A sample's id is its path relative to ``root``.
@@ -49,22 +52,26 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
             raise UserError(f"{root} has both {folders[split].name}/ and {folder.name}/: keep one of them")
         if split:
             folders[split] = folder
-    if folders and "train" not in folders and len(folders) == len(_folders(root)):
+    only_splits = bool(folders) and len(folders) == len(_folders(root))
+    if only_splits and "train" not in folders and trained_on is None:
         raise UserError(f"{root} has {', '.join(f'{f.name}/' for f in folders.values())} but no train/: {LAYOUT}")
-    if "train" not in folders or not _folders(folders["train"]) or _holds_video(folders["train"]):
-        folders = {"train": root}
+    first = folders.get("train", next(iter(folders.values())) if only_splits else root)
+    if first == root or not _folders(first) or _holds_video(first):
+        folders, first = {"train": root}, root
 
     videos = {split: _videos_by_class(folder) for split, folder in folders.items()}
-    empty = [str(folders["train"] / name) for name, files in videos["train"].items() if not files]
-    if empty:
+    empty = [str(first / name) for name, files in videos.get("train", {}).items() if not files]
+    if trained_on is not None:
+        videos = {split: {name: files for name, files in part.items() if files} for split, part in videos.items()}
+    elif empty:
         endings = " ".join(sorted(VIDEO_ENDINGS))
         raise UserError(f"class folders without a video ({endings}): {first_few(empty)}; fill or delete them")
     classes = sorted(set().union(*videos.values()))
     if not classes:
-        raise UserError(f"{folders['train']} has no class folders: {LAYOUT}")
-    if len(classes) == 1:
+        raise UserError(f"{first} has no class folders{'' if trained_on is None else ' with videos'}: {LAYOUT}")
+    if len(classes) == 1 and trained_on is None:
         only = f"has only one class folder, {classes[0]!r}; two or more are needed"
-        raise UserError(f"{folders['train']} {only}: {LAYOUT}")
+        raise UserError(f"{first} {only}: {LAYOUT}")
 
     index = {name: number for number, name in enumerate(classes)}
     start = len(beginning(root))
@@ -73,7 +80,7 @@ def read_folder(root: str | Path, seed: int = 0) -> Annotations:
         paths = [path for files in by_class.values() for path in files]
         targets = [index[name] for name, files in by_class.items() for _ in files]
         given[split] = SampleIndex.labelled(paths, targets, [path[start:].replace(os.sep, "/") for path in paths])
-    samples = complete_splits(given, root, root / "splits.csv", seed)
+    samples = complete_splits(given, root, root / "splits.csv", seed, trained_on)
     annotations = Annotations(Task("single_label", tuple(classes)), samples)
     warn_of_unseen(annotations, root)
     return annotations
@@ -118,4 +125,4 @@ class Folder(Annotated):
 
     def read(self) -> Annotations:
         """What the folder holds."""
-        return read_folder(self.root, self.seed)
+        return read_folder(self.root, self.seed, self.trained_on)

@@ -86,6 +86,14 @@ def draw_splits(
     return drawn
 
 
+def recorded_splits(file: Path) -> Path | None:
+    """Where the splits that :func:`remembered_splits` keeps in ``file`` are, or None if none were drawn yet."""
+    places = [file]
+    with suppress(OSError):  # there is no cache
+        places.append(cached_path(file, "splits"))
+    return next((place for place in places if depends_on(place).is_file()), None)
+
+
 def remembered_splits(
     strata: Mapping[str, str], file: Path, splits: Sequence[Split] = SPLITS, seed: int = 0
 ) -> dict[str, Split]:
@@ -104,10 +112,7 @@ def remembered_splits(
     Raises:
         UserError: The file cannot be understood, or there are too few clips for each split to get one.
     """
-    places = [file]
-    with suppress(OSError):  # there is no cache
-        places.append(cached_path(file, "splits"))
-    found = next((place for place in places if depends_on(place).is_file()), None)
+    found = recorded_splits(file)
     known: dict[str, Split] = {}
     if found:
         known, seeds = _read(found)

@@ -26,14 +26,21 @@ from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, causes
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule
-from vidcore.report.callback import Report
+from vidcore.report.callback import Report, judged_clips
 from vidcore.report.loggers import logger_in, wandb_ends
 from vidcore.report.progress import progress
 from vidcore.report.summary import versions
 from vidcore.workers import WorkerError, worker_error
 
 
-def run(command: str, argv: list[str], chosen: dict[str, str], continued: Path | None = None) -> int:
+def run(
+    command: str,
+    argv: list[str],
+    chosen: dict[str, str],
+    continued: Path | None = None,
+    evaluated: str | None = None,
+    whole: bool = True,
+) -> int:
     """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them.
 
     Args:
@@ -41,6 +48,8 @@ def run(command: str, argv: list[str], chosen: dict[str, str], continued: Path |
         argv: Its arguments.
         chosen: The class paths of model and data.
         continued: The folder of the run that a training goes on with; None: it is a new run.
+        evaluated: The checkpoint that is evaluated, if any.
+        whole: See :func:`vidcore.cli.train.main`.
 
     Returns:
         The exit status: 1 where samples to evaluate could not be read.
@@ -57,6 +66,7 @@ def run(command: str, argv: list[str], chosen: dict[str, str], continued: Path |
                 VideoDataModule,
                 chosen=chosen,
                 continued=continued,
+                task_from=functools.partial(_task, evaluated, whole),
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -122,11 +132,19 @@ class VidCLI(LightningCLI):
         *args: LightningCLI's.
         chosen: The class paths of model and data.
         continued: The folder of the run to go on with; None: a new one is made.
+        task_from: From the data to the model's task.
         **kwargs: LightningCLI's.
     """
 
-    def __init__(self, *args: Any, chosen: dict[str, str], continued: Path | None, **kwargs: Any) -> None:
-        self.chosen, self.continued = chosen, continued
+    def __init__(
+        self,
+        *args: Any,
+        chosen: dict[str, str],
+        continued: Path | None,
+        task_from: Callable[[VideoDataModule], dict[str, Any]],
+        **kwargs: Any,
+    ) -> None:
+        self.chosen, self.continued, self.task_from = chosen, continued, task_from
         self.folder: Path | None = continued
         try:
             super().__init__(*args, **kwargs)
@@ -143,7 +161,7 @@ class VidCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: VidParser) -> None:  # type: ignore[override]
         """Links the data's task to the model."""
-        parser.link_arguments("data", "model.init_args.task", compute_fn=_task, apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.task", compute_fn=self.task_from, apply_on="instantiate")
 
     def parse_arguments(self, parser: VidParser, args: Any) -> None:  # type: ignore[override]
         """Parses what :func:`run` was given, never ``sys.argv``, which processes of a distributed run start from."""
@@ -266,7 +284,8 @@ class VidCLI(LightningCLI):
                 print(f"checkpoint: {best}", file=sys.stderr)
             else:
                 monitor = self.trainer.checkpoint_callback.monitor  # type: ignore[union-attr]
-                print(f"best checkpoint: {best} ({monitor} {score:.4f})", file=sys.stderr)
+                clips = judged_clips(self.trainer, self.model, "val")
+                print(f"best checkpoint: {best} ({monitor} {score:.4f} on {clips} clips)", file=sys.stderr)
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
 
 
@@ -329,8 +348,25 @@ def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
 
 
-def _task(data: VideoDataModule) -> dict[str, Any]:
-    return data.task.as_dict()
+def _task(evaluated: str | None, whole: bool, data: VideoDataModule) -> dict[str, Any]:
+    """The task of the data, or of the checkpoint that is evaluated on them.
+
+    Raises:
+        UserError: The data have a class that the checkpoint does not know, or are of another kind.
+    """
+    if evaluated is None:
+        return data.task.as_dict()
+    checkpoint = read_checkpoint(evaluated)
+    known = task_of(checkpoint)
+    data.evaluate_as(known, checkpoint.get("datamodule_hyper_parameters", {}), whole)
+    unknown = tuple(name for name in data.task.classes if name not in known.classes)
+    if unknown and data.task.kind == known.kind:
+        raise UserError(
+            f"{evaluated} knows {known.num_classes} {known.kind} classes ({_some(known.classes)}), "
+            f"and {len(unknown)} of the {data.task.num_classes} classes of the data are not among them: "
+            f"{_some(unknown)}. Rename or leave them out, or train on them with --model.weights."
+        )
+    return data.task.as_dict() if data.task.kind != known.kind else known.as_dict()
 
 
 def _some(classes: tuple[str, ...]) -> str:

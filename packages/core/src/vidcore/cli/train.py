@@ -10,8 +10,14 @@ from typing import Any
 from vidcore.cli import UsageError, names, options, runs
 
 
-def main(command: str, argv: list[str]) -> int:
-    """Checks what can be checked without torch, then runs Lightning; returns the exit status."""
+def main(command: str, argv: list[str], whole: bool = True) -> int:
+    """Checks what can be checked without torch, then runs Lightning; returns the exit status.
+
+    Args:
+        command: ``fit``, ``validate`` or ``test``.
+        argv: Its arguments.
+        whole: Whether data that a checkpoint was not trained on are evaluated whole where they have no splits.
+    """
     helps = any(argument.partition("=")[0] in ("-h", "--help", "--model.help", "--data.help") for argument in argv)
     names.expand_environment(command)
     chosen = names.chosen(command, argv)
@@ -45,7 +51,7 @@ def main(command: str, argv: list[str]) -> int:
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
-    return lightning.run(command, argv, chosen, continued)
+    return lightning.run(command, argv, chosen, continued, checkpoint if command != "fit" else None, whole)
 
 
 def one_length(argv: list[str]) -> list[str]:

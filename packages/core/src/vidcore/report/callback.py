@@ -165,6 +165,7 @@ class Report(Callback):
             task=module.task,
             parameters=parameters(module),
             metrics=metrics,
+            clips=judged_clips(trainer, module, split),
             components=components,
             history=self.history if trainer.state.fn == TrainerFn.FITTING else (),
             scores=scores,
@@ -173,6 +174,12 @@ class Report(Callback):
             config=config.read_text() if config.is_file() else "",
             versions=versions(),
         )
+
+
+def judged_clips(trainer: Trainer, module: VideoModule, split: str) -> int | None:
+    """Number of clips (videos, however many views each has) that the split's last evaluation judged."""
+    judged = getattr(module.test_metrics if split == "test" else module.val_metrics, "judged", None)
+    return len(judged[0]) if judged is not None else trainer.datamodule.sizes.get(split)  # type: ignore[attr-defined]
 
 
 def _metrics(trainer: Trainer, split: str) -> dict[str, float]:

@@ -61,8 +61,11 @@ def tiles(summary: Summary) -> list[dict[str, str]]:
         {"name": called(name), "value": written(name, summary.metrics[name]), "note": ""} for name in accuracy + cost
     ]
     best = max((row for row in summary.history if summary.main in row), key=lambda row: row[summary.main], default=None)
+    on = f"on {summary.clips} clips" if summary.clips else ""
     if best is not None and found:
-        found[0]["note"] = f"best {written(summary.main, best[summary.main])}, epoch {best['epoch']:.0f}"
+        on = f"best {written(summary.main, best[summary.main])}, epoch {best['epoch']:.0f}, {on}".rstrip(", ")
+    if found:
+        found[0]["note"] = on
     return [*found, {"name": "parameters", "value": f"{summary.parameters / 1e6:.2f} M", "note": ""}]
 
 

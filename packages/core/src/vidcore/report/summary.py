@@ -44,6 +44,8 @@ class Summary:
     parameters: int
     metrics: Mapping[str, float]
     """By ``split/name``, fractions for accuracy; ``split/gmacs`` is there if it is known."""
+    clips: int | None = None
+    """Number of clips that :attr:`metrics` are of."""
     components: Sequence[Component] = ()
     history: Sequence[Mapping[str, float]] = ()
     """An entry an epoch: ``epoch`` from 1, ``train/loss``, and the validation's metrics."""
@@ -77,6 +79,7 @@ class Summary:
             "split": self.split,
             "main": self.main,
             "metrics": dict(self.metrics),
+            "clips": self.clips,
             "parameters": self.parameters,
             "components": [vars(component) for component in self.components],
             "versions": dict(self.versions),
