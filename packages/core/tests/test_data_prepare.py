@@ -28,6 +28,7 @@ from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.prepare import Settings
 from vidcore.tools.reencode import reencode, small_size
 from vidcore.video import VideoError, open_video, read_audio, write_video
+from vidcore_datasets.prepared import read_prepared
 
 TESTS = Path(__file__).parent
 
@@ -358,3 +359,111 @@ def test_folders_of_pictures_go_into_no_shard(tmp_path):
 def test_usage_errors(capsys, argv, says):
     assert main(["data", "prepare", *argv]) == 2
     assert says in capsys.readouterr().err
+
+
+def prepared_csv(tmp_path, paths, form, target="out"):
+    """Prepares the clips of a CSV file; returns the exit status."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with (tmp_path / "data" / "labels.csv").open("w", newline="") as file:
+        splits = ["test", "val", *["train"] * len(paths)]
+        labelled = [(path, "ab"[index % 2], splits[index]) for index, path in enumerate(paths)]
+        csv.writer(file).writerows([("path", "label", "split"), *labelled])
+    argv = ["data", "prepare", "--data", "csv", "--data.path", str(tmp_path / "data" / "labels.csv")]
+    return main([*argv, "--num_workers", "1", "--as", form, "--to", str(tmp_path / "project" / target)])
+
+
+def planted(tmp_path):
+    """Files all around the target, where names that lead out of it would end, with their content."""
+    for name in ("clips/a.mp4", "project/clips/a.mp4", "project/a.mp4", "project/a/x", "project/.mine.part"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"mine: {name}")
+    return tree(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["video", "frames", "shards"])
+def test_nothing_outside_the_target_is_touched(tmp_path, in_process, form):
+    for folder in ("videos/deep", "data/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+    names = ["../videos/deep/0.mp4", "../data/../videos/1.mp4", str(tmp_path / "videos" / "2.mp4"), "3.mp4"]
+    names += ["deep/../../data/4.mp4", "../data/COM1.mp4", "../data/..hidden.mp4", "../data/b .", "../data/x:y.mp4"]
+    names += [f"../videos/{'long' * 60}.mp4", "../videos/A.mp4", "../videos/a.mp4", "../data/.c.part"]
+    names += ["../data/c:\\d.mp4", "../data/samples.jsonl"]
+    for index, name in enumerate(names):
+        write(tmp_path / "any.mp4", COLOURS["red"], index).replace(os.path.normpath(tmp_path / "data" / name))
+    before = planted(tmp_path)
+    assert prepared_csv(tmp_path, names, form) == 0
+    target = tmp_path / "project" / "out"
+    after = {name: content for name, content in tree(tmp_path).items() if not name.startswith("project/out/")}
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"data/labels.csv"}
+
+    _, listed = rows(target)
+    assert sorted(row["id"] for row in listed) == sorted(names)
+    where = [row["path"].partition("#")[0] for row in listed]
+    assert form == "shards" or len({name.lower() for name in where}) == len(names)
+    for name in where:
+        assert (target / name).resolve().is_relative_to(target.resolve())
+        for part in Path(name).parts:
+            assert len(os.fsencode(part)) < 230 and not part.startswith(".") and part.rstrip(". ") == part
+            assert not set(part) & set('<>:"\\|?*') and part.partition(".")[0].lower() != "com1"
+    samples = [sample for part in read_prepared(str(target)).samples.values() for sample in part]
+    assert sorted(sample.id for sample in samples) == sorted(names)
+    for sample in samples:
+        with open_video(sample.path) as small, open_video(os.path.normpath(tmp_path / "data" / sample.id)) as source:
+            assert small.num_frames == source.num_frames
+            assert (small.frames([0]).float() - source.frames([0]).float()).abs().mean() < 12
+
+
+def test_names_do_not_depend_on_how_a_path_is_written(tmp_path):
+    def names(*paths):
+        return [job.name for job in prepare.jobs_of({"train": [Sample(path, 0) for path in paths]}, SETTINGS)]
+
+    assert names("/data/a/x.mp4", "/data/a/../b/y.mp4") == ["a/x.mp4", "b/y.mp4"]
+    assert names("a/x.mp4", str(Path("b/y.mp4").absolute())) == ["a/x.mp4", "b/y.mp4"]
+    first = names("https://me:word@host/a.mp4?token=secret&id=1", "https://me:word@host/a.mp4?token=secret&id=2")
+    assert len(set(first)) == 2 and not any(word in name for name in first for word in ("secret", "word", "me:"))
+    for one, other in (("/d/x.mp4", "/d/b/../x.mp4"), ("/d/x.mp4", "/d/x.mp4/y.mp4")):
+        with pytest.raises(UserError, match=r"would both become x\.mp4|would lie inside /d/x\.mp4"):
+            names(one, other)
+
+
+SETTINGS = Settings("video", "out")
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_links_below_the_target_lead_nowhere(tmp_path, in_process, capsys, form):
+    for index in range(2):
+        (tmp_path / "data" / "sub").mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "data" / "sub" / f"{index}.mp4", COLOURS["red"], index)
+    write(tmp_path / "data" / "2.mp4", COLOURS["red"], 2)
+    names = ["sub/0.mp4", "sub/1.mp4", "2.mp4"]
+    assert prepared_csv(tmp_path, names, form) == 0
+    target, outside = tmp_path / "project" / "out", tmp_path / "outside"
+    (target / "sub").rename(outside)
+    (outside / "mine").write_text("mine")
+    (outside / ".mine.part").mkdir()
+    before = tree(outside)
+    for name in ("0.mp4", "1.mp4"):  # they are to be made anew
+        (outside / name).rename(outside / f"gone {name}")
+    before = tree(outside)
+    (target / "sub").symlink_to(outside)
+    (target / ".left.part").symlink_to(outside)
+    assert prepared_csv(tmp_path, names, form) == 1
+    assert ".mp4 leads out of it through a link" in capsys.readouterr().err
+    assert tree(outside) == before and (outside / ".mine.part").is_dir()
+    assert not (target / ".left.part").is_symlink()
+
+
+def test_a_planted_lock_is_not_followed(tmp_path, in_process, capsys):
+    (tmp_path / "data").mkdir()
+    for index in range(3):
+        write(tmp_path / "data" / f"{index}.mp4", COLOURS["red"], index)
+    (tmp_path / "victim").write_text("mine")
+    target = tmp_path / "project" / "out"
+    target.mkdir(parents=True)
+    (target / ".lock").symlink_to(tmp_path / "victim")
+    assert prepared_csv(tmp_path, ["0.mp4", "1.mp4", "2.mp4"], "frames") == 1
+    assert ".lock: " in capsys.readouterr().err
+    (target / ".lock").unlink()
+    assert prepared_csv(tmp_path, ["0.mp4", "1.mp4", "2.mp4"], "frames") == 0
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -24,6 +24,7 @@ from vidcore.errors import UserError
 from vidcore.hparams import make_plain
 from vidcore.index import SampleIndex
 from vidcore.loader import Loader
+from vidcore.redaction import labels, without_secrets_of
 from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
@@ -31,6 +32,7 @@ from vidcore.task import Task
 from vidcore.video.flow import FlowSource
 from vidcore.video.sampling import Short
 from vidcore.video.transforms import Augment
+from vidcore.writing import cell
 
 __all__ = ["Sample", "Split", "VideoDataModule", "VideoDataset"]
 
@@ -73,7 +75,7 @@ class VideoDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        make_plain(self.hparams, type(self), "vidcore.data")
+        make_plain(self, "vidcore.data")
         self.batch_size, self.num_workers = batch_size, num_workers
         self.augment = augment if isinstance(augment, Augment) else Augment(**augment)
         self.views, self.crops, self.short, self.decoder = views, crops, short, decoder
@@ -292,7 +294,7 @@ class VideoDataModule(LightningDataModule):
         if bad > self.max_unreadable * len(files):
             raise self._unreadable_error(
                 f"{bad} of {len(files)} training files cannot be read, a share above {self.max_unreadable:g}; "
-                "mend or remove them, or allow more with --data.max_unreadable"
+                "mend them, take them off the annotations, or allow more with --data.max_unreadable"
             )
 
     def _unreadable_error(self, reason: str) -> UserError:
@@ -307,8 +309,10 @@ class VideoDataModule(LightningDataModule):
         report = Path(self._folder) / f"unreadable_{self.trainer.global_rank}.csv"
         report.parent.mkdir(parents=True, exist_ok=True)
         # Names of files may hold bytes that are no text; they are written as they are.
+        called = labels(self.unreadable)
         with report.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows([("path", "error"), *sorted(self.unreadable.items())])
+            rows = sorted((called[path], without_secrets_of(path, error)) for path, error in self.unreadable.items())
+            csv.writer(file).writerows([("path", "error"), *(map(cell, row) for row in rows)])
         return report
 
     def teardown(self, stage: str) -> None:

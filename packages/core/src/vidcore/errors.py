@@ -6,9 +6,17 @@ import re
 from argparse import ArgumentError
 from collections.abc import Iterator
 
+from vidcore.redaction import redacted
+
 
 class UserError(Exception):
-    """Something in the user's hands is wrong: a name, a value, a file. Its text says what, and what would be right."""
+    """Something in the user's hands is wrong: a name, a value, a file. Its text says what, and what would be right.
+
+    Passwords and tokens of URLs are left out of the text.
+    """
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(redacted(str(text)))
 
 
 _FRAME = re.compile(

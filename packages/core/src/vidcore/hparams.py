@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import PurePath
 from typing import Any
 
+from lightning.pytorch.core.mixins.hparams_mixin import HyperparametersMixin
+
 from vidcore.errors import UserError
 from vidcore.plugins import GROUPS, claims
+from vidcore.redaction import redacted
 from vidcore.task import Task
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
@@ -19,17 +22,20 @@ _UNKNOWN = ("hparams", "module_arguments", "hparams_type")
 """Keys that Lightning still reads from old checkpoints, and that those of a VideoModule never have."""
 
 
-def make_plain(hparams: MutableMapping[str, Any], cls: type, group: str) -> None:
+def make_plain(module: HyperparametersMixin, group: str) -> None:
     """Reduces saved hyperparameters in place, so that they load with ``weights_only=True`` and through the base class.
 
+    Passwords and tokens of URLs are left out.
+
     Args:
-        hparams: What ``save_hyperparameters`` collected.
-        cls: The class that they belong to.
-        group: The entry-point group that it would be a plugin of.
+        module: Of a model or data, which has called ``save_hyperparameters``.
+        group: The entry-point group that its class would be a plugin of.
     """
-    for name, value in hparams.items():
-        hparams[name] = _plain(value)
-    hparams.setdefault("_class_path", class_path_of(cls, group))
+    hparams = module.hparams
+    for saved in (hparams, vars(module)["_hparams_initial"]):  # loggers get the second
+        for name, value in saved.items():
+            saved[name] = _plain(value)
+    hparams.setdefault("_class_path", class_path_of(type(module), group))
     hparams.setdefault("_instantiator", INSTANTIATOR)
 
 
@@ -102,4 +108,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, PurePath) else value
+    return redacted(str(value)) if isinstance(value, (str, PurePath)) else value

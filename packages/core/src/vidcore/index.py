@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
@@ -24,6 +23,7 @@ from safetensors.numpy import save_file
 
 from vidcore.errors import UserError
 from vidcore.sample import Sample
+from vidcore.writing import replacing
 
 UNLABELLED, INDEX, INDICES, MAPPING = range(4)
 """The kinds of a sample's target."""
@@ -192,17 +192,12 @@ def save_index(path: Path, splits: Mapping[str, SampleIndex], about: Mapping[str
         OSError: The system's own; what was at ``path`` is as it was.
     """
     arrays = {f"{split}/{name}": array for split, index in splits.items() for name, array in index.arrays.items()}
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    about = {**about, "splits": "/".join(splits)}
     try:
-        about = {**about, "splits": "/".join(splits)}
-        save_file(arrays, part, {**about, "checksum": _checksum(arrays, about)})
-        Path(part).chmod(0o644)  # mkstemp makes it private
-        Path(part).replace(path)
+        with replacing(path) as part:
+            save_file(arrays, part, {**about, "checksum": _checksum(arrays, about)})
     except SafetensorError as error:  # a full disk, among others
         raise OSError(f"{path}: {error}") from error
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def load_index(path: str | Path) -> tuple[dict[str, SampleIndex], dict[str, str]]:

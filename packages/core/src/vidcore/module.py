@@ -35,6 +35,7 @@ from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.optim import Optim, Stage, check_resumed
 from vidcore.prediction import video_rows, view_numbers
+from vidcore.redaction import redacted
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
 from vidcore.video.flow import FlowSource
@@ -79,7 +80,7 @@ class VideoModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore="clip_spec")
-        make_plain(self.hparams, type(self), "vidcore.models")
+        make_plain(self, "vidcore.models")
         self.task = Task.of(task)
         self.clip_spec = replaced(clip_spec, clip or {})
         self.optim = Optim.of(optim)
@@ -493,7 +494,9 @@ class VideoModule(LightningModule):
             One row a video: ``path``, ``top`` (classes and scores, or ``detections``), ``gmacs``, ``ms``, ``trace``;
             or ``path`` and ``error`` for what could not be read.
         """
-        rows: list[dict[str, Any]] = [{"path": path, "error": error} for path, error in batch.get("errors", {}).items()]
+        rows: list[dict[str, Any]] = [
+            {"path": redacted(path), "error": error} for path, error in batch.get("errors", {}).items()
+        ]
         ids = batch["ids"]
         if not ids:
             return rows

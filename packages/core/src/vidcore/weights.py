@@ -19,6 +19,7 @@ from torch import Tensor
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError, one_line
 from vidcore.files import sha256
+from vidcore.writing import replacing, write_whole
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,11 @@ class Weights:
         path = folder / f"{hashlib.sha256(self.url.encode()).hexdigest()[:8]}-{self.url.rsplit('/', 1)[-1]}"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".part")
             try:
-                torch.hub.download_url_to_file(self.url, str(partial))
+                with replacing(path) as part:
+                    torch.hub.download_url_to_file(self.url, str(part))
             except (urllib.error.URLError, OSError) as error:
                 raise UserError(f"{self.url} cannot be downloaded: {error}") from error
-            partial.replace(path)
         self._verify(path)
         return path
 
@@ -70,7 +70,7 @@ class Weights:
         found, record = sha256(path), path.with_name(path.name + ".sha256")
         wanted = self.sha256 or (record.read_text(encoding="ascii").strip() if record.exists() else "")
         if not wanted:
-            record.write_text(found, encoding="ascii")
+            write_whole(record, found.encode())
             rank_zero_info(f"{self.url}: no checksum was published; from now on it must have sha256 {found}")
         elif found != wanted:
             path.unlink()

@@ -13,6 +13,7 @@ import numpy as np
 
 from vidcore.dataset import Sample
 from vidcore.index import INDEX, SampleIndex
+from vidcore.redaction import labels, redacted
 from vidcore.task import Task
 from vidcore_datasets.splits import Split, first_few, recorded_splits, remembered_splits
 
@@ -82,7 +83,7 @@ def complete_splits(
         parts = {split: train.take(np.flatnonzero(numbers == number)) for number, split in enumerate(splits)}
         train, val, test = parts["train"], parts["val"], parts.get("test", test)
     elif val and not test:
-        logger.warning("%s has no test split: test uses the %d validation clips", root, len(val))
+        logger.warning("%s has no test split: test uses the %d validation clips", redacted(str(root)), len(val))
         test = val
     return {"train": train, "val": val, "test": test}
 
@@ -93,10 +94,10 @@ def beginning(root: Path) -> str:
 
 
 def _below(root: Path, paths: Sequence[str]) -> list[str]:
-    start = beginning(root)
+    start, called = beginning(root), labels(paths)
     relative = (
         os.path.normpath(path.removeprefix(start)) if path.startswith(start) else os.path.relpath(path, root)
-        for path in paths
+        for path in map(called.__getitem__, paths)
     )
     return [path.replace(os.sep, "/") for path in relative]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from vidcore import redaction
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.index import SampleIndex
@@ -57,7 +58,8 @@ def read_csv(
 
     Returns:
         The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id
-        is its path as the file has it, with ``#START-END`` added where it is a part of a video.
+        is its path as the file has it, with ``#START-END`` added where it is a part of a video, and without passwords
+        and tokens where it is a URL.
 
     Raises:
         UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
@@ -82,6 +84,7 @@ def read_csv(
         classes = _order_by_id(path, rows, [labels[0] for labels in names]) or classes
     index = {name: number for number, name in enumerate(classes)}
 
+    called = redaction.labels(dict.fromkeys(row.get("path") for row in rows))
     given: dict[Split, list[Sample]] = {split: [] for split in SPLITS}
     line_of: dict[str, int] = {}
     folder = root if is_url(root) else beginning(Path(root))
@@ -100,7 +103,8 @@ def read_csv(
         if split is None:
             raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
-        given[split].append(Sample(joined(folder, row.get("path")), target, id=name, start=start, end=end))
+        video = called[row.get("path")] + part
+        given[split].append(Sample(joined(folder, row.get("path")), target, id=video, start=start, end=end))
 
     samples = complete_splits(given, Path(root), path.with_name(f"{path.stem}.splits.csv"), seed, trained_on)
     annotations = Annotations(Task("multi_label" if several else "single_label", tuple(classes)), samples)

@@ -19,6 +19,7 @@ from rich.progress import track
 from vidcore.errors import UserError
 from vidcore.files import cache_folder
 from vidcore.video.encode import write_video
+from vidcore.writing import cell
 from vidcore_datasets.render_digits import AUDIO_RATE, VERSION, DigitClip, DigitOptions, draw_clip
 
 logger = logging.getLogger(__name__)
@@ -118,4 +119,4 @@ def _write(file: Path, header: str, rows: Sequence[tuple]) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header.split(","))
-        writer.writerows(rows)
+        writer.writerows(map(cell, row) for row in rows)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.redaction import redacted, without_secrets_of
 from vidcore.task import Task
 from vidcore.video.source import filesystem, joined, read_bytes
 from vidcore_datasets.annotated import Annotated
@@ -47,7 +48,7 @@ def read_prepared(root: str) -> Annotations:
             raise UserError(
                 f"{file} is of version {head['version']}, and this vidcore reads {VERSION}: prepare it anew"
             )
-        task, lengths = Task.of(head["task"]), head["shards"]
+        task, lengths = Task.of(head["task"]), {_below(name): size for name, size in head["shards"].items()}
         for number in range(1, len(lines)):
             row = json.loads(lines[number])
             samples[row.pop("split")].append(_sample(root, row))
@@ -58,11 +59,21 @@ def read_prepared(root: str) -> Annotations:
 
 
 def _sample(root: str, row: dict[str, Any]) -> Sample:
-    path = row.pop("path")
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "://" in path:
-        raise ValueError(f"path {path!r} leads out of the folder")
+    path = _below(row.pop("path"))
     target = row.pop("target", None)
     return Sample(joined(root, path), tuple(target) if isinstance(target, list) else target, **row)
+
+
+def _below(path: str) -> str:
+    """The path, which must be one of a file below the folder on any system.
+
+    Raises:
+        ValueError: It leads out of it.
+    """
+    for kind in (PurePosixPath(path), PureWindowsPath(path)):
+        if kind.is_absolute() or kind.anchor or ".." in kind.parts or "://" in path:
+            raise ValueError(f"path {path!r} leads out of the folder")
+    return path
 
 
 def _check_lengths(root: str, lengths: Mapping[str, int]) -> None:
@@ -74,17 +85,18 @@ def _check_lengths(root: str, lengths: Mapping[str, int]) -> None:
     try:
         sizes = fs.sizes(names)
     except FileNotFoundError as error:
-        raise UserError(f"a shard of {root} is missing: {error}") from error
+        raise UserError(f"a shard of {root} is missing: {without_secrets_of(root, str(error))}") from error
     except Exception as error:  # of whatever library the store needs
-        raise UserError(f"the shards of {root} cannot be read: {error}") from error
+        raise UserError(f"the shards of {root} cannot be read: {without_secrets_of(root, str(error))}") from error
     for name, wanted, there in zip(lengths, lengths.values(), sizes, strict=True):
         if there is None:
-            logger.warning("%s does not tell how long its shards are: whether all are whole is not checked", root)
+            where = redacted(root)
+            logger.warning("%s does not tell how long its shards are: whether all are whole is not checked", where)
             return
         if there != wanted:
             raise UserError(
                 f"{joined(root, name)} is truncated or was replaced: it has {there} bytes, not {wanted}; "
-                "remove it and run the same `vid data prepare` again"
+                "run the same `vid data prepare` again"
             )
 
 

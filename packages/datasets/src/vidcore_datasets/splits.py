@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidcore.errors import UserError
+from vidcore.writing import from_cell
 from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.tables import cached_path, write_table_or_cache
 
@@ -121,7 +122,7 @@ def remembered_splits(
             logger.warning("%s lists files that are not there any more: %s", found, first_few(gone))
         if seeds - {str(seed)}:
             drawn_with = ", ".join(sorted(seeds))
-            logger.warning("%s was drawn with seed %s, not %s: delete it to draw again", found, drawn_with, seed)
+            logger.warning("%s was drawn with seed %s, not %s, and is used as it is", found, drawn_with, seed)
     drawn = draw_splits(strata, splits, seed, known)
     empty = [split for split in splits if split not in drawn.values()]
     if empty:
@@ -150,7 +151,7 @@ def _read(file: Path) -> tuple[dict[str, Split], set[str]]:
             split = split_named(row["split"] or "")
             if split is None:
                 raise UserError(f"{file}, line {reader.line_num}: split {row['split']!r} is not train, val or test")
-            known[row["path"]] = split
+            known[from_cell(row["path"])] = split
             if row.get("seed"):
                 seeds.add(row["seed"])
     return known, seeds

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vidcore.errors import UserError
 from vidcore.files import cache_folder, read_text
+from vidcore.writing import cell, replacing
 from vidcore_datasets.inputs import depends_on
 
 logger = logging.getLogger(__name__)
@@ -56,17 +55,10 @@ def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[objec
     Raises:
         OSError: The system's own; what was there is as it was.
     """
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-        Path(temporary).chmod(0o644)  # mkstemp makes it private
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+    with replacing(file) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(map(cell, row) for row in rows)
 
 
 def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path | None:

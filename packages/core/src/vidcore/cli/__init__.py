@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from vidcore import __version__, plugins
 from vidcore.errors import UserError, causes
+from vidcore.redaction import redacted
 from vidcore.workers import worker_error
 
 COMMANDS = {
@@ -123,7 +124,7 @@ def _command(name: str) -> Callable[[str, list[str]], int | None]:
 
 def _report(error: UserError, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
     print(f"vid: error: {error}", file=sys.stderr)
     return USAGE if isinstance(error, (UsageError, plugins.PluginError)) else FAILED
 

@@ -18,6 +18,8 @@ from vidcore.cli import UsageError
 from vidcore.cli.data_sets import DataParser, videos
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
+from vidcore.redaction import labels, without_secrets_of
+from vidcore.writing import cell
 
 
 def main(command: str, argv: list[str]) -> int:
@@ -55,7 +57,9 @@ def check(paths: list[str], earlier: Mapping[str, str], file: TextIO, arguments:
     from vidcore.tools.check import FileReport, check_files
     from vidcore.tools.earlier import compared, match
 
-    known, missing = match(paths, earlier) if earlier else ({}, [])
+    called = labels(paths)
+    known, missing = match(list(called.values()), earlier) if earlier else ({}, [])
+    known = {path: known[called[path]] for path in paths if called[path] in known}
     total = len(paths) + len(missing)
     begin, counts = time.perf_counter(), Counter[str]()
     writer = csv.DictWriter(file, [field.name for field in fields(FileReport)], lineterminator="\n")
@@ -64,7 +68,12 @@ def check(paths: list[str], earlier: Mapping[str, str], file: TextIO, arguments:
     found = check_files(paths, min(arguments.num_workers, len(paths)), arguments.timeout)
     with closing(found), Progress("files", total, shown) as progress:
         for report in compared(found, known, missing, arguments.against):
-            writer.writerow(asdict(report))
+            row = {
+                **asdict(report),
+                "path": called.get(report.path, report.path),
+                "reason": without_secrets_of(report.path, report.reason),
+            }
+            writer.writerow({key: cell(value) for key, value in row.items()})
             file.flush()
             counts[report.status] += 1
             progress.advance()

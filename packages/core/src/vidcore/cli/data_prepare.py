@@ -14,6 +14,7 @@ from vidcore.cli.data_sets import SPLITS, load_data, split_arguments
 from vidcore.cli.parsing import Parser
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
+from vidcore.redaction import redacted
 
 if TYPE_CHECKING:
     from vidcore.datamodule import VideoDataModule
@@ -104,10 +105,10 @@ def prepare(data: VideoDataModule, arguments: argparse.Namespace, workers: int) 
     if unreadable:
         print(
             f"vid: {len(unreadable)} videos cannot be read, and {left_out} samples are left out: "
-            f"see {arguments.to}/{table}",
+            f"see {redacted(arguments.to)}/{table}",
             file=sys.stderr,
         )
-    print(f"vid: to train on it: --data prepared --data.root {arguments.to}", file=sys.stderr)
+    print(f"vid: to train on it: --data prepared --data.root {redacted(arguments.to)}", file=sys.stderr)
     return 1 if unreadable else 0
 
 

@@ -14,7 +14,9 @@ from vidcore.cli import UsageError
 from vidcore.cli.data_sets import DataParser, videos
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
+from vidcore.redaction import labels, redacted, without_secrets_of
 from vidcore.text import printable, to_json
+from vidcore.writing import cell
 
 if TYPE_CHECKING:
     from vidcore.index import SampleIndex
@@ -40,7 +42,7 @@ def main(command: str, argv: list[str]) -> int:
         raise UsageError(f"--output {arguments.output} is a file; it must be a folder")
     paths, data, samples = videos(arguments)
     headers = _headers(paths, samples, workers, arguments.timeout)
-    task = None if data is None else data.task
+    task, called = None if data is None else data.task, labels(paths)
     stats = summaries(headers, samples, task)
     _show(stats)
     if arguments.output is not None:
@@ -51,17 +53,19 @@ def main(command: str, argv: list[str]) -> int:
 
             writer = csv.DictWriter(file, [field.name for field in fields(Header)], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(map(asdict, headers))
+            for header in headers:
+                row = {**asdict(header), "path": called[header.path]}
+                writer.writerow({key: cell(value) for key, value in row.items()})
         (folder / "stats.json").write_text(to_json(stats, indent=1), encoding="utf-8")
 
         from vidcore.report import data_page
 
-        title = type(data).__name__ if data is not None else printable(", ".join(arguments.paths[:3]))
+        title = type(data).__name__ if data is not None else printable(redacted(", ".join(arguments.paths[:3])))
         data_page.write(title, headers, stats, () if task is None else task.classes, folder)
         print(f"vid: wrote {folder / 'index.html'}", file=sys.stderr)
     broken = [header for header in headers if header.error]
     for header in broken[:5]:
-        print(f"vid: cannot be opened: {header.path}: {header.error}", file=sys.stderr)
+        print(f"vid: cannot be opened: {called[header.path]}: {header.error}", file=sys.stderr)
     if len(broken) > 5:
         print(f"vid: and {len(broken) - 5} more; --output FOLDER lists them in files.csv", file=sys.stderr)
     return 1 if broken else 0
@@ -81,7 +85,7 @@ def _headers(
             progress.advance()
     rates = {sample.path: sample.fps for part in samples.values() if "fps" in part.arrays for sample in part}
     for path, header in found.items():
-        header.split = paths[path]
+        header.split, header.error = paths[path], without_secrets_of(path, header.error)
         if header.frames and header.fps is None and not header.error:
             header.fps = rates.get(path) or FOLDER_FPS
             header.duration = header.frames / header.fps

@@ -26,6 +26,7 @@ from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, causes
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule
+from vidcore.redaction import redacted
 from vidcore.report.callback import Report, judged_clips
 from vidcore.report.loggers import logger_in, wandb_ends
 from vidcore.report.progress import progress
@@ -116,7 +117,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called by Lightning on rank zero."""
-        text = self.parser.dump(self.config, skip_none=False)
+        text = redacted(self.parser.dump(self.config, skip_none=False))
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(text)
         for logger in trainer.loggers:

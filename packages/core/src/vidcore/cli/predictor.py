@@ -26,6 +26,7 @@ from vidcore.datamodule import VideoDataModule
 from vidcore.distributed import gathered
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
+from vidcore.redaction import redacted
 from vidcore.sample import Sample
 from vidcore.text import printable
 from vidcore.video.encode import write_video
@@ -67,7 +68,7 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
             timeout=arguments.timeout,
             flow=_flow(model, arguments.flow),
         )
-        data.paths = [path for path in paths if printable(path) not in done]
+        data.paths = [path for path in paths if printable(redacted(path)) not in done]
         if len(data.paths) < len(paths):
             already = f"{len(paths) - len(data.paths)} of {len(paths)} videos are in {arguments.output} already"
             print(f"vid: {already}; remove it to predict them anew", file=sys.stderr)
@@ -93,7 +94,7 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
         if failures:
             raise UserError("; ".join(dict.fromkeys(failures)))
         if output:
-            names = set(map(printable, paths))
+            names = {printable(redacted(path)) for path in paths}
             rows.failed = sum("error" in row for row in output.join(paths) if row["path"] in names)
     if rows.failed:
         print(f"vid: {rows.failed} of {len(paths)} videos could not be read", file=sys.stderr)
@@ -194,7 +195,7 @@ class Rows(Callback):
                 print(f"vid: {row['error']}", file=sys.stderr)
             elif self.renderer is not None:
                 row["rendered"] = printable(str(self.renderer.render(row, trace, batch)))
-            row |= {key: printable(row[key]) for key in ("path", "error") if key in row}
+            row |= {key: printable(redacted(row[key])) for key in ("path", "error") if key in row}
             if self.file is not None:
                 self.file.write(row)
             else:
@@ -230,7 +231,7 @@ class Renderer:
     def path(self, video: str) -> Path:
         """File for a video: its name, and a hash of its absolute path that no other video shares."""
         digest = hashlib.sha256(os.fsencode(Path(video).absolute())).hexdigest()[:16]
-        return self.folder / f"{Path(video).stem[:50]}_{digest}.mp4"  # 50: names have at most 255 bytes
+        return self.folder / f"{Path(redacted(video)).stem[:50]}_{digest}.mp4"  # 50: names have at most 255 bytes
 
     def render(self, row: Row, trace: dict[str, Any], batch: Batch) -> Path:
         """Draws the clip and writes it.

@@ -12,7 +12,9 @@ from typing import Any
 
 from vidcore.cli import UsageError
 from vidcore.errors import UserError
+from vidcore.redaction import redacted
 from vidcore.text import printable, to_json
+from vidcore.writing import replacing
 
 Row = dict[str, Any]
 """``path``, and ``error`` or what was predicted."""
@@ -134,7 +136,7 @@ class Output:
         Raises:
             UserError: As :meth:`read`; or the system refuses, and all files are as they were.
         """
-        place = {printable(path): number for number, path in enumerate(paths)}
+        place = {printable(redacted(path)): number for number, path in enumerate(paths)}
         rows = sorted(self.read(), key=lambda row: place.get(row["path"], -1))
         if rows or self.path.exists():
             _replace(self.path, lambda file: (_write_parquet if self.parquet else _write_json)(file, rows))
@@ -155,14 +157,11 @@ def _kept(path: Path, error: OSError) -> UserError:
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
     """A file is either the old one or the new one, never a half."""
-    new = path.with_name(f".{path.name}.new")
     try:
-        write(new)
-        new.replace(path)
+        with replacing(path) as part:
+            write(part)
     except OSError as error:
         raise _kept(path, error) from error
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _json_rows(path: Path) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vidcore.cli import UsageError
 from vidcore.cli.listing import print_table
 from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.writing import replacing
 
 if TYPE_CHECKING:
     from vidcore.module import VideoModule
@@ -76,9 +77,8 @@ def convert(command: str, argv: list[str]) -> None:
     from safetensors.torch import save_file
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
-    part.replace(target)
+    with replacing(target) as part:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
     print(f"{target}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from vidcore.distributed import gathered
 from vidcore.flops import parameters
 from vidcore.module import VideoModule
+from vidcore.redaction import redacted
 from vidcore.report.examples import Collector
 from vidcore.report.summary import Component, Summary, versions
 
@@ -191,4 +192,4 @@ def _harmless(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        rank_zero_warn(f"{what} failed, the run is not affected: {type(error).__name__}: {error}")
+        rank_zero_warn(f"{what} failed, the run is not affected: {type(error).__name__}: {redacted(str(error))}")

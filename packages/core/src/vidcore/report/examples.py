@@ -13,6 +13,7 @@ from vidcore.batch import Batch, Output
 from vidcore.flops import macs_per_row
 from vidcore.metrics import per_frame, probabilities, video_scores
 from vidcore.module import VideoModule
+from vidcore.redaction import redacted
 from vidcore.task import Task
 from vidcore.video.render import frames_of
 
@@ -97,7 +98,7 @@ def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Ex
     macs = macs_per_row(output.usage, module.costs(), len(batch["ids"]))
     frames = frames_of(batch["inputs"]["rgb"][first], module.clip_spec)
     gmacs = float(macs[rows].sum()) / 1e9
-    return Example(video, frames, predicted, true, right, gmacs, module.clip_spec.fps or 8.0, trace)
+    return Example(redacted(video), frames, predicted, true, right, gmacs, module.clip_spec.fps or 8.0, trace)
 
 
 def _boxes(found: Mapping[str, Tensor], frames: int, task: Task) -> list[dict[str, Any]]:

@@ -15,6 +15,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from vidcore.redaction import redacted
+from vidcore.writing import replacing
+
 
 def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: Any) -> Logger:
     """A logger of that class; Lightning's CSV, TensorBoard and W&B loggers write into the run's folder.
@@ -38,7 +41,24 @@ def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: An
             arguments["name"] = f"{folder.parent.name}/{folder.name}"
         if step is not None:
             arguments |= {"id": _wandb_id(folder) or arguments.get("id"), "resume": "allow"}
+        if any(argument != redacted(argument) for argument in sys.argv):
+            cls = _hiding(cls)
     return cls(**arguments)
+
+
+def _hiding(cls: type[Logger]) -> type[Logger]:
+    """The class, with a W&B run that is not told the passwords and tokens of URLs on the command line."""
+
+    class Hiding(cls):  # type: ignore[valid-type,misc]
+        @property
+        def experiment(self) -> Any:
+            given, sys.argv = sys.argv, list(map(redacted, sys.argv))
+            try:
+                return super().experiment
+            finally:
+                sys.argv = given
+
+    return Hiding
 
 
 @contextmanager
@@ -90,12 +110,10 @@ class _KeepingWriter(ExperimentWriter):
             # A line that was cut short when the run was killed has no number where the step belongs.
             rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < before]
             self.metrics_keys = sorted(reader.fieldnames or [])
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
+        with replacing(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(path)
 
 
 def _wandb_id(folder: Path) -> str | None:

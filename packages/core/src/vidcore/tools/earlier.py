@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from vidcore.errors import UserError
 from vidcore.tools.check import FileReport
+from vidcore.writing import from_cell
 
 
 def read_digests(file: str) -> dict[str, str]:
@@ -29,7 +30,7 @@ def read_digests(file: str) -> dict[str, str]:
                 if not re.fullmatch("([0-9a-f]{64})?", row["sha256"]):
                     line = f"{file}, line {reader.line_num}"
                     raise UserError(f"{line}: sha256 must be 64 hexadecimal digits, not {row['sha256']!r}")
-                digests[row["path"]] = row["sha256"]
+                digests[from_cell(row["path"])] = row["sha256"]
     except (OSError, csv.Error) as error:
         raise UserError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
     if not digests:

@@ -21,6 +21,7 @@ from vidcore.batch import Batch
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.tools.clips import given_or_made, read_batch
+from vidcore.writing import replacing
 
 TOLERANCE = 1e-4
 """How far the exported logits may be from eager's, in units of the largest."""
@@ -90,13 +91,12 @@ def export(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[s
     """
     path, module = Path(path), module.cpu().eval()
     model = Exportable(module)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     write, load = {".onnx": (_write_onnx, _load_onnx), ".pt2": (_write_pt2, _load_pt2)}[path.suffix]
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad(), given_or_made(videos, module.clip_spec) as (paths, described):
         clips = read_batch(paths, module.clip_spec, max(2, min(len(paths), CHECKED)))["inputs"]
         model(clips)  # what fails in eager is no matter of exporting
-        try:
+        with replacing(path) as part:
             with brief(module):
                 traced = _trace(model, clips)
                 write(traced, part, metadata(module))
@@ -106,9 +106,6 @@ def export(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[s
                 _difference("random noise", model, run, noise(clips), traced.dynamic),
             ]
             check(path, differences)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     return Exported(path, traced.dynamic, differences)
 
 

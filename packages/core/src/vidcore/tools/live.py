@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from torchvision.tv_tensors import Video
 from vidcore.clip import ClipSpec
 from vidcore.container import open_container, open_url
 from vidcore.errors import UserError
+from vidcore.redaction import redacted
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.transforms import eval_transform
 
@@ -112,7 +112,7 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
     Raises:
         VideoError: It cannot be opened, has no pictures, stalls, or breaks off.
     """
-    taken, shown = _Rate(spec), re.sub("//[^/@]*@", "//", name)  # no password in a message
+    taken, shown = _Rate(spec), redacted(name)
     begun = time.monotonic()
     try:
         with _opened(name, kind, timeout) as container:

@@ -19,6 +19,7 @@ from vidcore.streaming import State, Streaming
 from vidcore.tools.clips import given_or_made, read_batch
 from vidcore.tools.engine import Engine, whole_state
 from vidcore.tools.export import Difference, Exported, brief, check, metadata, noise, save_onnx
+from vidcore.writing import replacing
 
 STEPS = 50
 """Over which an exported step is checked against eager: what errs a little each time shows."""
@@ -74,7 +75,6 @@ def export_step(
     if int8 and (not videos or path.suffix != ".onnx"):
         raise UserError("int8 is for .onnx, and needs videos of the kind that the model will see, to find its ranges")
     spec = module.clip_spec
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad(), given_or_made(videos, spec) as (paths, described):
         clips = read_batch(paths, spec, 1)["inputs"]["rgb"]
@@ -85,7 +85,7 @@ def export_step(
         graph = _Computed(served, [name for name in after if name not in carried])
         facts = {**metadata(module), "carried": json.dumps(carried)}
         facts["state"] = json.dumps({name: list(tensor.shape) for name, tensor in state.items()})
-        try:
+        with replacing(path) as part:
             with brief(module):
                 if path.suffix == ".tflite":
                     from vidcore.tools.litert import save_litert
@@ -110,9 +110,6 @@ def export_step(
 
                 quantise(part, StepEngine(part), (read_batch([video], spec, 1)["inputs"]["rgb"] for video in paths))
                 differences = [_difference(described, model, StepEngine(part), clips)]
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     return Exported(path, False, differences)
 
 

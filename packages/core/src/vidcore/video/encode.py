@@ -13,6 +13,8 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
+from vidcore.writing import replacing
+
 
 def write_video(
     path: str | os.PathLike[str],
@@ -39,15 +41,10 @@ def write_video(
     Raises:
         ValueError: No frame, or one of another dtype, shape or size.
     """
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        # Without the flag, muxers write random identifiers and their version.
-        with av.open(str(part), "w", container_options={"fflags": "+bitexact"}) as container:
-            _encode(container, frames, fps, audio, audio_rate, crf)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    # Without the flag, muxers write random identifiers and their version.
+    flags = {"fflags": "+bitexact"}
+    with replacing(Path(path)) as part, av.open(str(part), "w", container_options=flags) as container:
+        _encode(container, frames, fps, audio, audio_rate, crf)
 
 
 def _encode(

@@ -7,10 +7,8 @@ import hashlib
 import importlib
 import io
 import logging
-import os
 import re
 import string
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,9 @@ from torchvision.transforms.v2 import functional as F
 
 from vidcore.errors import UserError
 from vidcore.files import cache_folder
+from vidcore.redaction import redacted
 from vidcore.video.decoder import VideoError
+from vidcore.writing import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ class FlowSource:
         Raises:
             VideoError: Published fields are not there.
         """
-        path = Path(video)
+        path, called = Path(video), Path(redacted(video))
         if self.published is not None:
-            stem = path.name if path.is_dir() else path.stem
+            stem = called.name if path.is_dir() else called.stem
             return FlowFields(Path(self.published.format(stem=stem, parent=path.absolute().parent.name)), None)
         if self.cache == "":
             return FlowFields(None, self.method)
@@ -97,7 +97,7 @@ class FlowSource:
         # The size tells most changes of a file; times would lose the cache when files are copied.
         key = f"{path.absolute()}\0{path.stat().st_size if path.is_file() else 0}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        return FlowFields(root / self.method / f"{path.stem}_{digest}", self.method, must_keep=self.cache is not None)
+        return FlowFields(root / self.method / f"{called.stem}_{digest}", self.method, must_keep=self.cache is not None)
 
 
 class FlowFields:
@@ -185,7 +185,7 @@ class FlowFields:
             with Image.open(file) as picture:
                 return np.asarray(picture.convert("L"))
         except (OSError, SyntaxError) as error:  # Pillow's of a png
-            advice = "" if self.method is None else "; remove it to have it computed anew"
+            advice = "" if self.method is None else "; name another folder as flow cache"
             raise VideoError(file, f"cannot be decoded: {error}{advice}") from error
 
 
@@ -196,14 +196,10 @@ def _say_once(text: str) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     """Writes a file that is complete or not there; whoever else writes it at the same time writes the same."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as part:
             part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: flow cannot be kept: {error.strerror}; name another folder as flow cache") from error
 

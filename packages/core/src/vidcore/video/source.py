@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.errors import UserError
+from vidcore.redaction import HIDDEN, without_secrets_of
 
 _STRETCH = re.compile(r"(?P<file>.+)#bytes=(?P<start>\d+)-(?P<end>\d+)")
 
@@ -46,10 +47,13 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The file system of fsspec for a URL, or for a local path, and the path in it.
 
     Raises:
-        UserError: The protocol is unknown, or its package is not installed.
+        UserError: The protocol is unknown, its package is not installed, or the URL is
+            :func:`~vidcore.redaction.redacted`.
     """
     from fsspec.core import url_to_fs
 
+    if HIDDEN in url:
+        raise UserError(f"{url} lacks its password or token, which is never written to a file: name it again in full")
     try:
         return url_to_fs(url)
     except (ImportError, ValueError) as error:
@@ -67,7 +71,7 @@ def size_of(path: str) -> int:
         return int(found["end"]) - int(found["start"])
     if is_url(path):
         fs, name = filesystem(path)
-        return int(_as_os_error(fs.size, name))
+        return int(_as_os_error(path, fs.size, name))
     if Path(path).is_dir():
         return sum(file.stat().st_size for file in Path(path).iterdir() if file.is_file())
     return Path(path).stat().st_size
@@ -85,7 +89,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     start, end = (int(found["start"]), int(found["end"])) if found else (0, None)
     if is_url(file):
         fs, name = filesystem(file)
-        content = _as_os_error(fs.cat_file, name, start=start, end=end)
+        content = _as_os_error(file, fs.cat_file, name, start=start, end=end)
     else:
         with open(file, "rb") as stream:  # noqa: PTH123 - as all paths here, a text
             stream.seek(start)
@@ -107,20 +111,20 @@ def opened(path: str | os.PathLike[str]) -> Any:
     if _STRETCH.fullmatch(path):
         return io.BytesIO(read_bytes(path))
     fs, name = filesystem(path)
-    return _Remote(_as_os_error(fs.open, name, "rb"))
+    return _Remote(path, _as_os_error(path, fs.open, name, "rb"))
 
 
 class _Remote:
     """A file at a URL, whose failures are all OSErrors."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, url: str, file: Any) -> None:
+        self._url, self._file = url, file
 
     def read(self, size: int = -1) -> bytes:
-        return _as_os_error(self._file.read, size)
+        return _as_os_error(self._url, self._file.read, size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return _as_os_error(self._file.seek, offset, whence)
+        return _as_os_error(self._url, self._file.seek, offset, whence)
 
     def tell(self) -> int:
         return self._file.tell()
@@ -129,11 +133,16 @@ class _Remote:
         self._file.close()
 
 
-def _as_os_error(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Stores raise what their libraries like."""
+def _as_os_error(url: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Stores raise what their libraries like, and quote the URL with its password as they like."""
     try:
         return call(*args, **kwargs)
-    except OSError:
+    except OSError as error:
+        error.args = tuple(without_secrets_of(url, part) if isinstance(part, str) else part for part in error.args)
+        if error.strerror is not None:
+            error.strerror = without_secrets_of(url, error.strerror)
+        if isinstance(error.filename, str):
+            error.filename = without_secrets_of(url, error.filename)
         raise
     except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        raise OSError(without_secrets_of(url, f"{type(error).__name__}: {error}")) from None

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vidcore.redaction import labels, redacted, without_secrets_of
 from vidcore.sample import Sample
 from vidcore.task import Task
 from vidcore.tools import shards
 from vidcore.tools.prepare.jobs import Prepared, Result, Settings
 from vidcore.tools.prepare.target import write_file
+from vidcore.writing import cell
 
 SAMPLES = "samples.jsonl"
 VERSION = 1
@@ -66,8 +68,9 @@ def write_unreadable(unreadable: Mapping[str, str], settings: Settings) -> str:
     Raises:
         UserError: The target cannot be written to.
     """
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *sorted(unreadable.items())])
+    table, called = io.StringIO(), labels(unreadable)
+    rows = sorted((called[path], without_secrets_of(path, reason)) for path, reason in unreadable.items())
+    csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *(map(cell, row) for row in rows)])
     # Names of files may hold bytes that are no text; they are written as they are.
     write_file(settings.target, UNREADABLE, table.getvalue().encode("utf-8", "surrogateescape"))
     return UNREADABLE
@@ -87,6 +90,6 @@ def as_json(split: str, sample: Sample, scale: tuple[float, float] = (1.0, 1.0))
         target = {key: np.asarray(value).tolist() for key, value in {**target, "boxes": boxes}.items()}
     elif target is not None:
         target = np.asarray(target).tolist()
-    row = {"split": split, "id": sample.id, "target": target}
+    row = {"split": split, "id": redacted(sample.id), "target": target}
     row |= {"start": sample.start, "end": sample.end, "fps": sample.fps}
     return {key: value for key, value in row.items() if value is not None}

@@ -11,9 +11,10 @@ from pathlib import Path
 from vidcore.errors import UserError
 from vidcore.tools import shards
 from vidcore.tools.prepare.jobs import Job, Prepared, Result, Settings, Source
-from vidcore.tools.prepare.target import PART, sync, writing
+from vidcore.tools.prepare.target import sync, writing
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.source import filesystem, is_url, joined, read_bytes, size_of, stretch
+from vidcore.writing import part_beside
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ def _read(sources: Sequence[Source]) -> tuple[list[_Video], dict[str, str]]:
 
 def _write(target: str, name: str, videos: Sequence[_Video]) -> bytes:
     """Writes a shard, and puts it in its place once every video in it has been opened; returns its bytes."""
-    beside = None if is_url(target) else target  # None: the system's temporary folder
-    with writing(target), tempfile.TemporaryDirectory(PART, f".{name}.", beside) as folder:
-        part = shards.write_shard(Path(folder), name, [(video.source.about, video.content) for video in videos])
+    folder = tempfile.gettempdir() if is_url(target) else target
+    with writing(target), part_beside(Path(folder, name)) as part:
+        shards.write_shard(part.parent, name, [(video.source.about, video.content) for video in videos])
         sync(part)
         there = part.read_bytes()
         for item, video in zip(shards.items_of(there), videos, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,22 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.errors import UserError
+from vidcore.redaction import without_secrets_of
 from vidcore.tools.prepare.jobs import Job, Settings
 from vidcore.video.source import filesystem, is_url, joined, read_bytes
-from vidcore.writing import write_whole
+from vidcore.writing import PART, write_whole
 
 SETTINGS = "prepared.json"
-PART = ".part"
-"""The ending of what is not complete; its name begins with a dot."""
 
 
 class TargetError(UserError):
     """The target cannot be written to."""
 
     def __init__(self, target: str, error: OSError) -> None:
+        reason = without_secrets_of(target, error.strerror or str(error))
         super().__init__(
-            f"{target}: {error.strerror or error}. What is done is kept: make it possible to write there, "
-            "and the same command goes on"
+            f"{target}: {reason}. What is done is kept: make it possible to write there, and the same command goes on"
         )
 
 
@@ -95,6 +95,18 @@ def _describe(target: str, described: Mapping[str, Any]) -> None:
         raise UserError(f"{target} was prepared with {what}; name a new folder, or remove it")
 
 
+def place_in(target: str, name: str) -> Path:
+    """The path of a name below a folder.
+
+    Raises:
+        TargetError: A link in the folder leads out of it.
+    """
+    place = Path(target, name)
+    if Path(target).resolve() not in place.resolve().parents:
+        raise TargetError(target, OSError(errno.ELOOP, f"{name} leads out of it through a link"))
+    return place
+
+
 def write_file(target: str, name: str, content: bytes) -> None:
     """Writes a small file below the target; it is there when it is complete.
 
@@ -117,8 +129,8 @@ def sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, or a folder with what is in it; nothing may be there."""
-    if path.is_dir():
+    """Removes a file, a link, or a folder with what is in it; nothing may be there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from vidcore.tools.prepare.jobs import Job, Prepared, Result, Settings
-from vidcore.tools.prepare.target import PART, remove, sync, writing
+from vidcore.tools.prepare.target import place_in, remove, sync, writing
 from vidcore.tools.reencode import reencode, small_size, write_pictures
 from vidcore.video.decoder import Decoder, VideoError, open_video
 from vidcore.video.source import size_of
+from vidcore.writing import part_beside
 
 
 def prepare_video(settings: Settings, job: Job) -> Result:
@@ -22,7 +22,7 @@ def prepare_video(settings: Settings, job: Job) -> Result:
         UserError: The target cannot be written to.
     """
     (source,) = job.sources
-    place = Path(settings.target) / job.name
+    place = place_in(settings.target, job.name)
     with open_video(source.path, fps=source.fps) as video:
         fresh = _frames_in(place) != video.num_frames
         if fresh:
@@ -35,16 +35,15 @@ def prepare_video(settings: Settings, job: Job) -> Result:
 
 def _write(video: Decoder, source: str, place: Path, settings: Settings) -> None:
     """Puts it in its place when it is complete and has been read back."""
-    # A process of a killed run may still be at work on the same video.
-    part = place.with_name(f".{place.name}.{os.getpid()}{PART}")
-    with writing(settings.target):
-        part.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as stack:
+        with writing(settings.target):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written = stack.enter_context(part_beside(place))
+            if settings.form == "frames":
+                written.mkdir()
         if settings.form == "video":
-            written = part / "video.mp4"
             count = reencode(video, source, written, settings.short_side, settings.gop)
         else:
-            written = part
             count = write_pictures(video, written, settings.short_side)
         there = _frames_in(written)
         if not count == there == video.num_frames:
@@ -52,8 +51,6 @@ def _write(video: Decoder, source: str, place: Path, settings: Settings) -> None
         with writing(settings.target):
             sync(written)
             _move(written, place, count)
-    finally:
-        remove(part)
 
 
 def _frames_in(path: Path) -> int:
