@@ -51,7 +51,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             said = {*inputs, *(str(Path(path).parent) for path in inputs if "*" in path)}
             # Those of single frames are told by their folder: there are a million of them.
             frames = {path for path in LOOKED.paths if path.endswith(".xml") and str(Path(path).parent) in said}
-            unsaid.update(path for path in LOOKED.paths - said - frames if not path.endswith((".py", ".pyc", ".so")))
+            others = (".py", ".pyc", ".so", ".part")
+            unsaid.update(path for path in LOOKED.paths - said - frames if not path.endswith(others))
 
     monkeypatch.setattr(cached_index, "inputs_recorded", watched)
     yield folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -98,14 +99,14 @@ def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.Mo
     data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
     monkeypatch.setattr(tables, "cache_folder", lambda: cache / "vidcore")
-    make = tables.tempfile.mkstemp
+    replacing = tables.replacing
 
-    def refuse(dir: Path, **kwargs: str) -> tuple[int, str]:
-        if dir == data:
-            raise PermissionError(dir)
-        return make(dir=dir, **kwargs)
+    def refuse(path: Path) -> AbstractContextManager[Path]:
+        if path.parent == data:
+            raise PermissionError(path)
+        return replacing(path)
 
-    monkeypatch.setattr(tables.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tables, "replacing", refuse)
     drawn = remembered_splits(clips(a=10), data / "splits.csv")
     assert not list(data.iterdir())
     (kept,) = cache.rglob("*.csv")
