@@ -34,6 +34,7 @@ from vidcore_adafocus import AdaFocusNet
 from vidcore_adafocus.exits import confidence, mean_cost, thresholds_for
 
 FRAMES, SIZE, CLASSES = 16, 224, 200
+CLIP: dict[str, Any] = {"num_classes": CLASSES, "frames": FRAMES, "size": SIZE}
 NETWORKS = (("v1", 96), ("v1", 128), ("v2", 96), ("v2", 128), ("v2", 160))
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Budgets of early exit, of the MACs of all frames."""
@@ -107,7 +108,7 @@ def against(arguments: argparse.Namespace) -> None:
     for batch in arguments.batches:
         for variant, patch in NETWORKS:
             with contextlib.ExitStack() as stack:
-                built = AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE).eval().to(arguments.device)
+                built = AdaFocusNet(variant=variant, patch=patch, **CLIP).eval().to(arguments.device)
                 net = prepared(built.folded(), arguments.device)
                 video = clips(batch, arguments.device)
                 frames = video.transpose(1, 2).flatten(0, 1)
@@ -147,15 +148,18 @@ def parts(arguments: argparse.Namespace) -> None:
         video = clips(batch, arguments.device)
         frames = video.transpose(1, 2).flatten(0, 1)
         for variant, patch in NETWORKS:
-            net = prepared(AdaFocusNet(variant, CLASSES, FRAMES, patch, size=SIZE).folded(), arguments.device)
-            maps, hidden = net.look(video), video.new_zeros(batch, net.policy.width)
+            net = prepared(
+                AdaFocusNet(variant=variant, patch=patch, **CLIP).folded(),
+                arguments.device,
+            )
+            maps, hidden = net.global_features(video), video.new_zeros(batch, net.policy.width)
             corner = net.corners(net.policy(maps, hidden)[0], video)
             ways: dict[str, Callable[[], object]] = {
                 "full": partial(net.focus.backbone, frames),
-                "glance": partial(net.look, video),
+                "glance": partial(net.global_features, video),
                 "policy": partial(net.policy, maps, hidden),
-                "focus": partial(net.look_closely, video, corner),
-                "classifier": partial(net.classify, maps, net.look_closely(video, corner)),
+                "focus": partial(net.local_features, video, corner),
+                "classifier": partial(net.classify, maps, net.local_features(video, corner)),
             }
             times = by_turns(ways, arguments.device, arguments.turns)
             full = count_macs(net.focus, (frames[:1],)).total
@@ -175,7 +179,10 @@ def exits(arguments: argparse.Namespace) -> None:
         video = clips(batch, arguments.device)
         for order in ("time", "middle_first"):
             torch.manual_seed(0)
-            net = prepared(AdaFocusNet("v2", CLASSES, FRAMES, 128, size=SIZE, order=order).folded(), arguments.device)
+            net = prepared(
+                AdaFocusNet(patch=128, order=order, **CLIP).folded(),
+                arguments.device,
+            )
             scores = confidence(net(video).step_logits, "max_softmax").float().cpu()
             costs = net.macs_per_video() / FRAMES * torch.arange(1, FRAMES + 1, dtype=torch.float64)
             ways: dict[str, Callable[[], object]] = {"whole": partial(whole, net, video)}

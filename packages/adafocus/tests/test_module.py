@@ -25,8 +25,8 @@ from vidcore.errors import UserError
 from vidcore.testing import tiny_batch
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import AdaFocusModule, Reinforce, Stages
-from vidcore_adafocus.layers import GridPolicy
 from vidcore_adafocus.module import _unshifted
+from vidcore_adafocus.policies import GridPolicy
 from vidcore_adafocus.reinforce import ppo_loss, returns, truth, whitened
 
 SMALL: dict[str, Any] = {
@@ -87,7 +87,7 @@ class Moved(Callback):
             part = ".".join(name.split(".")[:2])
             if name in parameters:
                 # With temporal shift the policy decides once: there is no memory for these weights to multiply.
-                idle = pl_module.net.variant.shift and name == "net.policy.gru.weight_hh_l0"
+                idle = pl_module.net.config.shift and name == "net.policy.gru.weight_hh_l0"
                 changed.setdefault(part, []).append(not torch.equal(value, self.before[name]) or idle)
             elif "running" in name and not torch.equal(value, self.before[name]):
                 statistics.add(part)
@@ -146,10 +146,10 @@ def test_a_look_costs_reward() -> None:
     rewards = []
     for cost in (0.0, 0.3):
         module = small("v1", skips=True, reinforce=Reinforce(reward="raw", look_cost=cost)).eval()
-        maps = module.net.look(BATCH["inputs"]["rgb"])
+        maps = module.net.global_features(BATCH["inputs"]["rgb"])
         positions = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(0))
         rewards.append(module.rewards(BATCH, maps, positions))
-    looks = module.net.looks(positions)
+    looks = module.net.focus_mask(positions)
     assert looks is not None and looks.any() and not looks.all()
     torch.testing.assert_close(rewards[0] - rewards[1], 0.3 * looks)
 
@@ -163,9 +163,9 @@ def test_the_authors_last_stage_trains_the_classifier_alone(tmp_path: Path) -> N
 def test_the_policy_of_v2_does_not_pull_at_the_glance_network() -> None:
     module = small("v2").train()
     video = BATCH["inputs"]["rgb"]
-    maps = module.net.look(video)
+    maps = module.net.global_features(video)
     positions, _ = module.net.policy(maps.detach(), torch.zeros(3, 16))
-    focuses = module.net.look_closely(video, module.net.corners(positions, video))
+    focuses = module.net.local_features(video, module.net.corners(positions, video))
     focuses.square().sum().backward()
     assert all(parameter.grad is None for parameter in module.net.glance.parameters())
     gradient = module.net.policy.actor.weight.grad
@@ -254,7 +254,7 @@ def test_processes_learn_one_policy(tmp_path: Path) -> None:
 def test_rewards_against_a_slow_loop(variant: str, reward: Any) -> None:
     module = small(variant, reinforce=Reinforce(reward=reward)).eval()
     net, video, target = module.net, BATCH["inputs"]["rgb"], BATCH["target"]
-    maps = net.look(video)
+    maps = net.global_features(video)
     steps = 1 if variant == "v1_tsm" else 3
     positions = torch.rand(3, steps, 2)
     torch.manual_seed(5)
@@ -264,9 +264,9 @@ def test_rewards_against_a_slow_loop(variant: str, reward: Any) -> None:
     assert found.shape == (3, steps)
 
     def confidence(places: Tensor, step: int) -> Tensor:
-        focuses = net.look_closely(video, net.corners(places, video))
-        logits, of_steps = net.classify(maps, focuses)
-        return truth(logits[:, None] if of_steps is None else of_steps, target)[:, step]
+        focuses = net.local_features(video, net.corners(places, video))
+        logits = net.classify(maps, focuses)
+        return truth(logits if logits.dim() == 3 else logits[:, None], target)[:, step]
 
     for step in range(steps):
         wanted = confidence(positions, step)
@@ -351,7 +351,7 @@ def test_options_that_do_not_fit_the_clip() -> None:
     with pytest.raises(UserError, match="window of 96 × 96 pixels does not fit a frame of 64 × 64"):
         small(patch=96)
     batch: Batch = tiny_batch(rows=2, frames=2, size=64, classes=3)
-    with pytest.raises(UserError, match="clips of 3 frames, not of 2"):
+    with pytest.raises(UserError, match="clips of 3 frames, got 2"):
         small()(batch)
 
 

@@ -24,7 +24,7 @@ def small(variant: str, **options: Any) -> AdaFocusNet:
     In float64: what is not trained magnifies differences of rounding.
     """
     torch.manual_seed(0)
-    net = AdaFocusNet(variant, 3, **{**SMALL, "glance": "mobilenet_v2", **options}).train().double()
+    net = AdaFocusNet(variant=variant, num_classes=3, **{**SMALL, "glance": "mobilenet_v2", **options}).train().double()
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
@@ -62,7 +62,7 @@ ORACLE = [
 def test_macs_are_the_papers(variant: str) -> None:
     net = None
     for _, patch, classes, gmacs in [row for row in ORACLE if row[0] == variant]:
-        net = net or AdaFocusNet(variant, classes, patch=patch)
+        net = net or AdaFocusNet(variant=variant, num_classes=classes, patch=patch)
         net.patch = patch
         assert net.macs_per_video() / 1e9 == pytest.approx(gmacs, rel=1e-3)
 
@@ -93,7 +93,7 @@ def test_answers_have_their_form(variant: str) -> None:
     assert windows.shape == (2, 4, 4)
     assert (windows[..., :2] >= 0).all() and (windows[..., 2:] <= 64).all()
     torch.testing.assert_close(windows[..., 2:] - windows[..., :2], torch.full((2, 4, 2), float(net.patch)).double())
-    if net.variant.shift:
+    if net.config.shift:
         assert output.step_logits is None and len(windows.unique(dim=1)[0]) == 1  # one window a clip
     else:
         assert output.step_logits.shape == (2, 4, 3)
@@ -175,7 +175,7 @@ def test_real_exits_equal_simulated_ones(variant: str, order: str) -> None:
 def test_exits_need_thresholds() -> None:
     net = small("v2")
     net.exit_by = "margin"
-    with pytest.raises(UserError, match="no thresholds in these weights"):
+    with pytest.raises(UserError, match="these weights have no thresholds"):
         net(clips(1))
     net = small("v2_tsm")
     net.exit_by = "margin"
@@ -204,7 +204,7 @@ def test_windows_to_compare_with_cost_no_policy(variant: str, kind: str) -> None
     if kind == "centre":
         assert places.unique(dim=0).unique(dim=1).tolist() == [[[16, 16, 48, 48]]]
     else:
-        assert len(places.flatten(0, 1).unique(dim=0)) == (4 if net.variant.shift else 16)
+        assert len(places.flatten(0, 1).unique(dim=0)) == (4 if net.config.shift else 16)
     assert executed_macs(lambda: net(video)) == 4 * net.macs_per_video()
     assert count_macs(*net.components()["policy"]).total == 0
 
@@ -227,7 +227,7 @@ def skipping(**options: Any) -> AdaFocusNet:
     nn.init.normal_(net.nothing)
     nn.init.normal_(net.policy.look.weight, std=20)
     with torch.no_grad():
-        maps = net.look(clips(6))
+        maps = net.global_features(clips(6))
         net.look_threshold.fill_(float(net.policy(maps, maps.new_zeros(6, 16))[0][..., 2].median()))
     return net
 
@@ -242,11 +242,11 @@ def test_frames_that_are_skipped_are_not_looked_at() -> None:
     assert torch.equal((out.trace["windows"].sum(-1) > 0).sum(1), looks)
     assert torch.equal(out.usage["glance"], torch.full((6,), 4))
     # What is left out is the same for the classifier, wherever the window would have been.
-    maps = net.look(video)
+    maps = net.global_features(video)
     positions, _ = net.policy(maps, maps.new_zeros(6, 16))
-    features = net.look_closely(video, net.corners(positions, video))
-    features[~net.looks(positions)] = net.nothing
-    torch.testing.assert_close(net.classify(maps, features)[1], out.step_logits)
+    features = net.local_features(video, net.corners(positions, video))
+    features[~net.focus_mask(positions)] = net.nothing
+    torch.testing.assert_close(net.classify(maps, features), out.step_logits)
     torch.testing.assert_close(stream(net, video, [1] * 4), out.step_logits)
     net.look_threshold.fill_(2.0)
     assert int(net(video).usage["focus"].sum()) == 0 and len(seen) == 1 + 1 + 4
@@ -269,7 +269,7 @@ def test_skips_and_exits_together() -> None:
 
 def test_skips_need_a_policy_that_decides() -> None:
     for variant, windows in (("v2", "learnt"), ("v1_tsm", "learnt"), ("v1", "centre")):
-        with pytest.raises(UserError, match="need variant v1 and learnt windows"):
+        with pytest.raises(UserError, match="need variant v1 and windows learnt"):
             small(variant, windows=windows, skips=True)
 
 
@@ -277,7 +277,7 @@ def test_clips_that_do_not_fit() -> None:
     net = small("v2")
     with pytest.raises(UserError, match="window of 32 × 32 pixels does not fit a frame of 24 × 64"):
         net(torch.zeros(1, 3, 4, 24, 64))
-    with pytest.raises(UserError, match="clips of 4 frames, not of 3"):
+    with pytest.raises(UserError, match="clips of 4 frames, got 3"):
         net(torch.zeros(1, 3, 3, 64, 64))
     with pytest.raises(UserError, match="window of 32"):
         net.init_state(1, (24, 24))
@@ -289,9 +289,9 @@ def test_clips_that_do_not_fit() -> None:
         ({"variant": "v3"}, "'v3' is not one of v1, v1_tsm, v2"),
         ({"patch": 65}, "window of 65 × 65 pixels does not fit a frame of 64 × 64; give patch at most 64"),
         ({"patch": 0}, "patch 0"),
-        ({"variant": "v1", "places": 48}, "a grid of 48 places does not fit: it has 25, 36, 49, 64"),
-        ({"variant": "v1_tsm", "glance_frames": 5}, "glance_frames 5 are not among the clip's 4 frames"),
-        ({"windows": "left"}, "windows 'left' is not one of learnt, centre"),
+        ({"variant": "v1", "places": 48}, "places must be one of 25, 36, 49, 64 \\(square grids\\), got 48"),
+        ({"variant": "v1_tsm", "glance_frames": 5}, "glance_frames must be between 1 and 4 \\(the clip\\), got 5"),
+        ({"windows": "left"}, "windows must be one of learnt, centre, random, gaussian, got 'left'"),
         ({"focus": "resnet_50"}, "did you mean resnet50"),
     ],
 )
@@ -301,9 +301,9 @@ def test_options_that_do_not_fit(options: dict[str, Any], says: str) -> None:
 
 
 def test_glances_of_a_shifted_clip_are_spread_evenly() -> None:
-    net = AdaFocusNet("v1_tsm", 3, **{**SMALL, "frames": 12, "glance": "mobilenet_v2"})
+    net = AdaFocusNet(variant="v1_tsm", num_classes=3, **{**SMALL, "frames": 12, "glance": "mobilenet_v2"})
     seen = []
     net.glance.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0][:, 0, 0, 0]))
     video = torch.arange(12.0).reshape(1, 1, 12, 1, 1).expand(1, 3, 12, 64, 64)
-    net.look(video)
+    net.global_features(video)
     assert seen[0].tolist() == [0, 2, 3, 5, 6, 8, 9, 11]

@@ -3,8 +3,18 @@
 from vidcore_adafocus.module import AdaFocusModule, Rates, Stages
 from vidcore_adafocus.network import AdaFocusNet
 from vidcore_adafocus.reinforce import Reinforce
-from vidcore_adafocus.variants import VARIANTS, Variant
+from vidcore_adafocus.variants import VARIANTS, AdaFocusConfig, Variant
 
 PLUGIN_API = 1
 
-__all__ = ["PLUGIN_API", "VARIANTS", "AdaFocusModule", "AdaFocusNet", "Rates", "Reinforce", "Stages", "Variant"]
+__all__ = [
+    "PLUGIN_API",
+    "VARIANTS",
+    "AdaFocusConfig",
+    "AdaFocusModule",
+    "AdaFocusNet",
+    "Rates",
+    "Reinforce",
+    "Stages",
+    "Variant",
+]

@@ -23,10 +23,11 @@ from vidcore.optim import Optim, Schedule, Stage
 from vidcore.task import Task
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus.exits import Criterion
-from vidcore_adafocus.layers import LearntPolicy, RecurrentHead, Windows
-from vidcore_adafocus.network import AdaFocusNet, Order
+from vidcore_adafocus.heads import RecurrentHead
+from vidcore_adafocus.network import AdaFocusNet
+from vidcore_adafocus.policies import LearntPolicy
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
-from vidcore_adafocus.variants import PUBLISHED, Published, check_patch, find_variant
+from vidcore_adafocus.variants import PUBLISHED, AdaFocusConfig, Order, Published, Windows, find_variant
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -139,26 +140,14 @@ class AdaFocusModule(VideoModule):
         )
         super().__init__(task, wanted, **kwargs)
         clip = self.clip_spec
-        if patch is not None:
-            check_patch(patch, (clip.size, clip.size))
         self.net = AdaFocusNet(
-            variant,
-            self.task.num_classes,
-            clip.num_frames,
-            patch,
-            glance,
-            focus,
-            clip.size,
-            glance_size,
-            glance_frames,
-            places,
-            policy_width,
-            head_width,
-            dropout,
-            windows,
-            skips,
-            order,
-        )
+            AdaFocusConfig.of(
+                variant, num_classes=self.task.num_classes, frames=clip.num_frames, size=clip.size, patch=patch,
+                glance=glance, focus=focus, glance_size=glance_size, glance_frames=glance_frames, places=places,
+                policy_width=policy_width, head_width=head_width, dropout=dropout, windows=windows, skips=skips,
+                order=order,
+            )
+        )  # fmt: skip
         self.net.exit_by = exit_by
         self._fresh = True
         self.variant = variant
@@ -186,18 +175,20 @@ class AdaFocusModule(VideoModule):
 
     def runs(self) -> dict[str, int]:
         """Each part once a frame, or with temporal shift once a clip."""
-        return self.net.runs()
+        return self.net.calls_per_clip()
 
     def published(self) -> dict[str, float]:
-        """The authors' figures, where this is their network on their clip."""
-        spec, net = self.net.variant, self.net
-        if (net.glance_name, net.focus_name, net.frames, net.size) != (spec.glance, spec.focus, spec.frames, 224):
+        """Return the paper's figures if this is the paper's network and clip."""
+        config = self.net.config
+        official = AdaFocusConfig.of(config.variant, num_classes=config.num_classes, patch=config.patch)
+        if replace(config, order=official.order, dropout=official.dropout) != official:
             return {}
-        return next((_figures(found, spec.shift) for found in PUBLISHED[self.variant] if found.patch == net.patch), {})
+        rows = PUBLISHED[config.variant]
+        return next((_figures(row, config.shift) for row in rows if row.patch == config.patch), {})
 
     def family(self) -> list[dict[str, Any]]:
         """The authors' windows for this variant, with what they cost here."""
-        size, costs, runs = self.net.size, self.costs(), self.runs()
+        size, costs, runs = self.net.config.size, self.costs(), self.runs()
         rest = sum(runs[name] * cost for name, cost in costs.items() if name != "focus")
         rows = []
         for found in PUBLISHED[self.variant]:
@@ -205,9 +196,9 @@ class AdaFocusModule(VideoModule):
                 continue
             windows = self.net.exit_thresholds.new_zeros(self.net.frames, 3, found.patch, found.patch)
             gmacs = (rest + count_macs(self.net.focus, (windows,)).total) / 1e9
-            figures = _figures(found, self.net.variant.shift)
+            figures = _figures(found, self.net.config.shift)
             row = {"variant": self.variant, "patch": found.patch, "gmacs": gmacs, "published_gmacs": figures["gmacs"]}
-            rows.append({**row, **{name: figures.get(name) for name in ("top1" if self.net.variant.shift else "map",)}})
+            rows.append({**row, **{name: figures.get(name) for name in ("top1" if self.net.config.shift else "map",)}})
         return rows
 
     # Training.
@@ -232,14 +223,14 @@ class AdaFocusModule(VideoModule):
         if self._fresh and self.weights is None:
             self._check_stages()
             if self.pretrained:
-                for name, part in ((self.net.glance_name, self.net.glance), (self.net.focus_name, self.net.focus)):
+                for name, part in ((self.net.config.glance, self.net.glance), (self.net.config.focus, self.net.focus)):
                     part.backbone.load_state_dict(_unshifted(build_backbone(name, pretrained=True), part.backbone))
         super().on_fit_start()
 
     def _check_stages(self) -> None:
         lengths, learnt = asdict(self.lengths), isinstance(self.net.policy, LearntPolicy)
         names = ("backbones", "windows", *(("policy",) if learnt else ()), "finetuning")
-        if self.net.variant.version == 2:
+        if self.net.config.version == 2:
             return
         have = {"backbones"} if self.pretrained else set()
         for before, name in itertools.pairwise(names):
@@ -253,13 +244,13 @@ class AdaFocusModule(VideoModule):
 
     def stages(self) -> Sequence[Stage]:
         """V1's; V2 has one."""
-        if self.net.variant.version == 2:
+        if self.net.config.version == 2:
             return ()
         lengths, optim = self.lengths, self.optim
         adam = Optim("adamw", lengths.policy_lr, weight_decay=0.0, schedule="constant", warmup=0.0)
         classified = ("net.head.*", "net.nothing", "net.focus.*")
         last = classified if lengths.finetune_focus else classified[:2]
-        heads = ("net.head.*",) if self.net.variant.shift else ("aux.*",)
+        heads = ("net.head.*",) if self.net.config.shift else ("aux.*",)
         found = (
             Stage(
                 "backbones",
@@ -284,7 +275,7 @@ class AdaFocusModule(VideoModule):
         """The stage's optimiser, with a learning rate for each part."""
         found: Any = super().configure_optimizers()
         rates = asdict(self.rates)
-        if self.net.variant.version == 1:
+        if self.net.config.version == 1:
             if self.training_stage not in ("windows", "finetuning"):
                 return found
             rates = {"focus": self.lengths.focus}
@@ -337,66 +328,60 @@ class AdaFocusModule(VideoModule):
         repeated: Batch = {**batch, "target": batch["target"].repeat_interleave(times, 0)}  # type: ignore[typeddict-item]
         return self.loss(Output(logits.flatten(0, -2)), repeated)
 
-    def _of_frames(self, part: Literal["glance", "focus"], features: Tensor, batch: Batch) -> Tensor:
+    def _auxiliary_loss(self, part: Literal["glance", "focus"], features: Tensor, batch: Batch) -> Tensor:
         """The loss of a backbone by itself: each frame has the clip's label; with temporal shift their mean."""
         logits = self.aux[part](features)
-        return self.criterion(logits.mean(1) if self.net.variant.shift else logits, batch)
+        return self.criterion(logits.mean(1) if self.net.config.shift else logits, batch)
 
     def _whole_step(self, batch: Batch) -> dict[str, Tensor]:
         """V2: with the policy's windows and with random ones, each by half."""
         net, video = self.net, batch["inputs"]["rgb"]
-        maps = net.look(video)
+        maps = net.global_features(video)
         # The glance network serves the classifier, not the policy.
         positions, _ = net.policy(maps.detach(), video.new_zeros(len(video), net.policy.width))
-        losses = {"glance": self._of_frames("glance", maps.mean((3, 4)), batch)}
+        losses = {"glance": self._auxiliary_loss("glance", maps.mean((3, 4)), batch)}
         for name, places in (("policy", positions), ("random", torch.rand_like(positions))):
-            focuses = net.look_closely(video, net.corners(places, video))
-            if net.variant.shift:  # there the classifier of the sum trains alone, as in the authors' code
-                logits, _ = net.classify(maps.detach(), focuses.detach())
-                together = self.criterion(logits, batch)
-            else:
-                _, steps = net.classify(maps, focuses)
-                assert steps is not None
-                together = self.criterion(steps, batch)
-            losses[name] = (together + self._of_frames("focus", focuses, batch)) / 2
+            local = net.local_features(video, net.corners(places, video))
+            # With temporal shift the joint classifier trains alone, as in the official code.
+            joint = net.classify(maps.detach(), local.detach()) if net.config.shift else net.classify(maps, local)
+            losses[name] = (self.criterion(joint, batch) + self._auxiliary_loss("focus", local, batch)) / 2
         return losses
 
     def _backbones_step(self, batch: Batch) -> dict[str, Tensor]:
         """V1's first stage: each backbone's mean over whole frames."""
         net, video = self.net, batch["inputs"]["rgb"]
-        glances = net.look(video).mean((3, 4))
-        focuses = net.focus(video.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(video), -1))
-        if net.variant.shift:
-            logits = {"glance": net.head.of_glances(glances), "focus": net.head.of_focuses(focuses)}
+        glances = net.global_features(video).mean((3, 4))
+        local = net.focus(video.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(video), -1))
+        if net.config.shift:
+            logits = {"glance": net.head.global_logits(glances), "focus": net.head.local_logits(local)}
         else:
-            features = {"glance": glances, "focus": focuses}
+            features = {"glance": glances, "focus": local}
             logits = {name: self.aux[name](value).mean(1) for name, value in features.items()}
         return {name: self.criterion(value, batch) for name, value in logits.items()}
 
     def _windows_step(self, batch: Batch) -> dict[str, Tensor]:
         """V1's second stage: windows at random places."""
         video = batch["inputs"]["rgb"]
-        maps = self.net.look(video)
+        maps = self.net.global_features(video)
         return self._classified(batch, maps, self._anywhere(video))
 
     def _finetuning_step(self, batch: Batch) -> dict[str, Tensor]:
         """V1's last stage: windows where the policy wants them."""
         video = batch["inputs"]["rgb"]
-        maps = self.net.look(video)
+        maps = self.net.global_features(video)
         return self._classified(
             batch, maps, self.net.policy(maps, video.new_zeros(len(video), self.net.policy.width))[0]
         )
 
     def _anywhere(self, video: Tensor) -> Tensor:
         """Random positions, one a frame, or with temporal shift one a clip; where frames are skipped, half of them."""
-        shape = (len(video), 1 if self.net.variant.shift else video.shape[2], 3 if self.net.skips else 2)
+        shape = (len(video), 1 if self.net.config.shift else video.shape[2], 3 if self.net.config.skips else 2)
         return torch.rand(shape, device=video.device)
 
     def _classified(self, batch: Batch, maps: Tensor, positions: Tensor) -> dict[str, Tensor]:
         video = batch["inputs"]["rgb"]
-        focuses = self.net.look_closely(video, self.net.corners(positions, video), self.net.looks(positions))
-        logits, steps = self.net.classify(maps, focuses)
-        return {"classifier": self.criterion(logits if steps is None else steps, batch)}
+        local = self.net.local_features(video, self.net.corners(positions, video), self.net.focus_mask(positions))
+        return {"classifier": self.criterion(self.net.classify(maps, local), batch)}
 
     # V1's policy.
 
@@ -406,7 +391,7 @@ class AdaFocusModule(VideoModule):
         policy, optimizer = net.policy, self.optimizers()
         assert isinstance(policy, LearntPolicy)
         with torch.no_grad():
-            maps = net.look(video)
+            maps = net.global_features(video)
         hidden = video.new_zeros(len(video), policy.width)
 
         def opinion() -> tuple[Tensor, Distribution]:
@@ -435,29 +420,29 @@ class AdaFocusModule(VideoModule):
 
     def rewards(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
         """What each step's position (B, T, 2 or 3) is worth, (B, T) or with temporal shift (B, 1)."""
-        looks, gain = self.net.looks(positions), self._gains(batch, maps, positions)
-        return gain if looks is None else gain - self.reinforce.look_cost * looks
+        mask, gain = self.net.focus_mask(positions), self._gains(batch, maps, positions)
+        return gain if mask is None else gain - self.reinforce.look_cost * mask
 
     def _gains(self, batch: Batch, maps: Tensor, positions: Tensor) -> Tensor:
         """What each step gains in confidence (B, T)."""
         net, video, how = self.net, batch["inputs"]["rgb"], self.reinforce
 
         def confidence(logits: Tensor) -> Tensor:
-            return truth(logits, batch["target"], self.task.kind == "multi_label")
+            steps = logits if logits.dim() == 3 else logits[:, None]
+            return truth(steps, batch["target"], self.task.kind == "multi_label")
 
-        focuses = net.look_closely(video, net.corners(positions, video), net.looks(positions))
-        logits, steps = net.classify(maps, focuses)
-        found = confidence(logits[:, None] if steps is None else steps)
+        local = net.local_features(video, net.corners(positions, video), net.focus_mask(positions))
+        found = confidence(net.classify(maps, local))
         if how.reward == "raw":
             return found
         if how.reward == "previous":
             return found - F.pad(found[:, :-1], [1, 0])
-        others = net.look_closely(video, net.corners(self._anywhere(video), video))
-        if steps is None:
-            return found - confidence(net.classify(maps, others)[0][:, None])
+        others = net.local_features(video, net.corners(self._anywhere(video), video))
+        if net.config.shift:
+            return found - confidence(net.classify(maps, others))
         assert isinstance(net.head, RecurrentHead)
         glances = maps.mean((3, 4))
-        instead = net.head.instead(torch.cat([glances, focuses], 2), torch.cat([glances, others], 2))
+        instead = net.head.counterfactual(torch.cat([glances, local], 2), torch.cat([glances, others], 2))
         return found - confidence(instead)
 
 

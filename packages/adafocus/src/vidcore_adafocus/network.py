@@ -1,12 +1,13 @@
-"""AdaFocus: a network that sees whole frames, one that sees a window of each, and a policy that places it."""
+"""The AdaFocus network: global features of whole frames, a policy, local features of windows, and a classifier."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from vidcore.batch import Output
 from vidcore.errors import UserError
@@ -14,265 +15,229 @@ from vidcore.flops import count_macs
 from vidcore.nn import check_clip
 from vidcore.streaming import State
 from vidcore.tools.backbones import build_backbone, folded
+from vidcore_adafocus.backbones import Focus, Glance
 from vidcore_adafocus.exits import Criterion, confidence, middle_first
-from vidcore_adafocus.layers import (
-    AverageHead,
-    ClipPolicy,
-    FixedPolicy,
-    Focus,
-    GaussianPolicy,
-    Glance,
-    GridPolicy,
-    MaxPoolHead,
-    Policy,
-    RecurrentHead,
-    SigmoidPolicy,
-    SkippingPolicy,
-    Windows,
-    corners,
-    windows_of,
-)
-from vidcore_adafocus.variants import Variant, check_patch, default_patch, find_variant
-
-Order = Literal["time", "middle_first"]
+from vidcore_adafocus.heads import AverageHead, MaxPoolHead, RecurrentHead
+from vidcore_adafocus.policies import build_policy
+from vidcore_adafocus.variants import AdaFocusConfig, check_patch
+from vidcore_adafocus.windows import boxes_of, corners, crop_windows
 
 
 class AdaFocusNet(nn.Module):
-    """AdaFocus V1 and V2, with and without temporal shift.
+    """AdaFocus V1 (arXiv:2105.03245) and V2 (arXiv:2112.14238), with and without temporal shift.
 
-    Wang et al., ICCV 2021 (arXiv:2105.03245), and CVPR 2022 (arXiv:2112.14238). The policy does not see what the focus
-    network finds, so that a clip's windows are all placed first and looked at in one batch. Frame by frame
-    (:meth:`step`) gives the same logits after each frame; what is remembered between is given and returned.
+    Constructing this class returns a :class:`PerFrameNet`, or a :class:`PerClipNet` for variants with temporal shift.
+    The policy does not depend on local features, so all windows of a clip are placed first and run as one batch.
 
     Args:
-        variant: A name of :data:`~vidcore_adafocus.variants.VARIANTS`.
-        num_classes: K.
-        frames: T, the frames of a clip; by default the variant's own.
-        patch: P, the window's side in pixels; by default 4/7 of the frame's.
-        glance: Backbone that sees whole frames, by its name in ``vidcore.backbones``; by default the variant's own.
-        focus: Backbone that sees windows.
-        size: Height and width in pixels of the frames.
-        glance_size: Height and width to which frames are made for the glance network; by default the variant's own.
-        glance_frames: With temporal shift, how many of the frames the glance network sees; by default as large a share
-            as the variant's own.
-        places: Of V1's grid: 25, 36, 49 or 64.
-        policy_width: Of the policy's hidden layers; by default the variant's own.
-        head_width: Of the classifier's hidden layer.
-        dropout: Before the classifier.
-        windows: ``learnt``, or without a policy, to compare with, ``centre``, ``random`` or ``gaussian``.
-        skips: Of V1 without temporal shift: the policy also decides whether the focus network looks at a frame at all;
-            where it does not, the classifier gets a learnt vector in place of its features.
-        order: In which the frames are looked at: as they come, or the middle first, then both ends, then the middles
-            between. Only the first can be streamed; the second suits early exits.
+        config: Configuration of the network.
+        **options: Arguments of :meth:`AdaFocusConfig.of`, instead of ``config``.
 
     Raises:
-        UserError: An unknown variant or backbone, a window that does not fit the frame, another grid, or skips of a
-            policy that cannot decide on them.
+        UserError: The variant or a backbone is unknown, or an option has an invalid value.
+
+    Example:
+        >>> net = AdaFocusNet(variant="v1", num_classes=3, frames=2, size=64, glance="resnet18", focus="resnet18")
+        >>> net(torch.zeros(1, 3, 2, 64, 64)).logits.shape
+        torch.Size([1, 3])
     """
 
+    head: Any
+    """Classifier, of a type that depends on the variant."""
+
     exit_thresholds: Tensor
-    """(T,): how confident one must be to stop after each step; the last is -inf. All inf: not calibrated."""
-    look_threshold: Tensor
-    """Scalar: the focus network looks where a policy that skips finds this probability or more."""
+    """(T,) confidence needed to stop after each step; the last is -inf after calibration. All inf: not calibrated."""
 
-    def __init__(
-        self,
-        variant: str = "v2",
-        num_classes: int = 200,
-        frames: int | None = None,
-        patch: int | None = None,
-        glance: str | None = None,
-        focus: str | None = None,
-        size: int = 224,
-        glance_size: int | None = None,
-        glance_frames: int | None = None,
-        places: int = 49,
-        policy_width: int | None = None,
-        head_width: int | None = None,
-        dropout: float | None = None,
-        windows: Windows = "learnt",
-        skips: bool = False,
-        order: Order = "time",
-    ) -> None:
+    def __new__(cls, config: AdaFocusConfig | None = None, **options: Any) -> AdaFocusNet:
+        """Choose the class of the variant."""
+        if cls is AdaFocusNet:
+            shift = (config or AdaFocusConfig.of(**options)).shift
+            cls = PerClipNet if shift else PerFrameNet
+        return super().__new__(cls)
+
+    def __init__(self, config: AdaFocusConfig | None = None, **options: Any) -> None:
         super().__init__()
-        spec = find_variant(variant)
-        self.variant, self.num_classes, self.size = spec, num_classes, size
-        self.frames = frames or spec.frames
-        self.patch = default_patch(size) if patch is None else patch
-        check_patch(self.patch, (size, size))
-        self.glance_frames = self.frames
-        if spec.shift:
-            self.glance_frames = glance_frames or max(1, round(self.frames * spec.glance_frames / spec.frames))
-        if not 0 < self.glance_frames <= self.frames:
-            raise UserError(f"glance_frames {self.glance_frames} are not among the clip's {self.frames} frames")
-        self.glance_name, self.focus_name = glance or spec.glance, focus or spec.focus
-        shifts = (self.glance_frames, self.frames) if spec.shift else (0, 0)
-        glance_size = glance_size or spec.glance_size
-        self.glance = Glance(build_backbone(self.glance_name, frames=shifts[0]), glance_size, shifts[0])
-        self.focus = Focus(build_backbone(self.focus_name, frames=shifts[1]), shifts[1])
-        self.map_size = self.glance.backbone.map_size(glance_size or size, max(1, shifts[0]))
-        self.skips = skips
-        self.policy = self._policy(spec, windows, places, policy_width or spec.policy_width)
-        width = self.glance.num_features + self.focus.num_features
-        head_width, dropout = head_width or spec.head_width, spec.dropout if dropout is None else dropout
-        self.head: Any  # of three kinds
-        if spec.shift:
-            self.head = AverageHead(self.glance.num_features, self.focus.num_features, num_classes, dropout)
-        elif spec.version == 1:
-            self.head = RecurrentHead(width, num_classes, head_width, dropout)
-        else:
-            self.head = MaxPoolHead(width, num_classes, self.frames, head_width, dropout)
-        self.order = order
+        self.config = config = config or AdaFocusConfig.of(**options)
+        self.frames, self.patch = config.frames, config.patch
+        glance_shift, focus_shift = (config.glance_frames, config.frames) if config.shift else (0, 0)
+        self.glance = Glance(build_backbone(config.glance, frames=glance_shift), config.glance_size, glance_shift)
+        self.focus = Focus(build_backbone(config.focus, frames=focus_shift), focus_shift)
+        self.map_size = self.glance.backbone.map_size(config.glance_size or config.size, max(1, glance_shift))
+        self.policy = build_policy(config, self.glance.num_features, self.map_size)
+        self._build_head()
         self.exit_by: Criterion | None = None
-        """How confidence is measured where evaluation stops early; None: it sees all frames."""
-        self.register_buffer("exit_thresholds", torch.full((self.frames,), torch.inf))
-        if skips:
-            self.register_buffer("look_threshold", torch.tensor(0.5))
-            self.nothing = nn.Parameter(torch.zeros(self.focus.num_features))
+        """Confidence measure of early exit in evaluation. None: all frames are processed."""
+        self.register_buffer("exit_thresholds", torch.full((config.frames,), torch.inf))
 
-    def _policy(self, spec: Variant, windows: Windows, places: int, width: int) -> Policy:
-        if windows not in get_args(Windows):
-            raise UserError(f"windows {windows!r} is not one of {', '.join(get_args(Windows))}")
-        if self.skips and (windows != "learnt" or spec.version == 2 or spec.shift):
-            raise UserError(
-                "skips are learnt by reinforcement, frame by frame: they need variant v1 and learnt windows"
-            )
-        if windows != "learnt":
-            return FixedPolicy(windows, spec.shift)
-        sizes = (self.glance.num_features, self.map_size)
-        if spec.shift:
-            kind = GaussianPolicy if spec.version == 1 else ClipPolicy
-            return kind(*sizes, self.glance_frames, spec.policy_channels, width)
-        if spec.version == 1:
-            grid = SkippingPolicy if self.skips else GridPolicy
-            return grid(*sizes, spec.policy_channels, width, places)
-        return SigmoidPolicy(*sizes, spec.policy_channels, width)
+    def _build_head(self) -> None:
+        raise NotImplementedError
 
     @property
     def streams(self) -> bool:
-        """Whether frames can be given one by one: neither shifted, nor in another order."""
-        return not self.variant.shift and self.order == "time"
+        """Whether the network can process a video frame by frame."""
+        return False
 
-    def folded(self) -> AdaFocusNet:
-        """A copy for inference, in eval mode: normalisation of both backbones is in their convolutions' weights."""
+    def folded(self) -> Self:
+        """Return a copy in eval mode with the batch normalisation of both backbones folded into their convolutions."""
         net = copy.deepcopy(self).eval()
         for part in (net.glance, net.focus):
             part.backbone = folded(part.backbone)  # type: ignore[assignment]
         return net
 
     def forward(self, video: Tensor) -> Output:
-        """Classifies clips; in evaluation with early exits where :attr:`exit_by` says how.
+        """Classify clips.
 
         Args:
-            video: (B, 3, T, H, W), normalised as the backbones want it.
+            video: (B, 3, T, H, W) float, normalised with the backbones' mean and std.
 
         Returns:
-            ``logits`` (B, K), ``step_logits`` (B, T, K) in the order in which frames are looked at (none with temporal
-            shift), ``usage`` by component, and as ``trace`` the ``windows`` (B, T, 4): x1, y1, x2, y2 in pixels, zeros
-            of frames that were not looked at.
+            ``logits`` (B, K), ``usage`` by component and the ``trace`` ``windows`` (B, T, 4): x1, y1, x2, y2 in pixels,
+            zeros for skipped frames. Without temporal shift also ``step_logits`` (B, T, K), in processing order.
 
         Raises:
-            UserError: Another shape, another number of frames, windows that do not fit, or exits without thresholds.
+            UserError: ``video`` has another shape, or early exit is on and thresholds are missing.
         """
-        self._check(video)
-        if self.exit_by is not None and not self.training:
-            return self._with_exits(video)
-        maps = self.look(video)
-        hidden = video.new_zeros(len(video), self.policy.width)
-        positions, _ = self.policy(maps, hidden)
-        corner, looks = self.corners(positions, video), self.looks(positions)
-        focuses = self.look_closely(video, corner, looks)
-        logits, steps = self.classify(maps, focuses)
-        runs = {name: torch.full((len(video),), count, device=video.device) for name, count in self.runs().items()}
-        if looks is not None:
-            runs["focus"] = looks.sum(1)
-        return Output(logits, steps, usage=runs, trace={"windows": self.in_time(self.boxes(corner, looks))})
+        raise NotImplementedError
 
-    # The parts, of whole clips; time is in the order in which frames are looked at, but for windows.
+    def global_features(self, video: Tensor) -> Tensor:
+        """Compute the glance network's maps (B, T', C, h, w) of clips (B, 3, T, H, W)."""
+        raise NotImplementedError
 
-    def look(self, video: Tensor) -> Tensor:
-        """From clips (B, 3, T, H, W) to the glance network's maps (B, T', C, h, w)."""
-        if self.glance_frames < self.frames:  # the middles of as many equal stretches
-            numbers = torch.arange(self.glance_frames, device=video.device)
-            video = video[:, :, (2 * numbers + 1) * self.frames // (2 * self.glance_frames)]
-        frames = self._in_order(video.transpose(1, 2))
-        return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    def classify(self, maps: Tensor, local_features: Tensor) -> Tensor:
+        """Compute logits from maps and local features: per step (B, T, K), or per clip (B, K)."""
+        raise NotImplementedError
+
+    def local_features(self, video: Tensor, corner: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute local features (B, T, F) of the windows at corners (B, T, 2), all windows in one batch."""
+        frames = video.transpose(1, 2)
+        windows = crop_windows(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
+        return self.focus(windows).unflatten(0, frames.shape[:2])
 
     def corners(self, positions: Tensor, video: Tensor) -> Tensor:
-        """From positions (B, T or 1, 2 or 3) in [0, 1] to corners (B, T, 2), y and x in pixels; V1's are whole."""
+        """Convert positions (B, T or 1, 2 or 3) in [0, 1] to corners (B, T, 2), y and x in pixels; V1 rounds down."""
         positions = positions[..., :2].expand(-1, video.shape[2], -1)
-        return corners(positions, (video.shape[3], video.shape[4]), self.patch, whole=self.variant.version == 1)
+        return corners(positions, (video.shape[3], video.shape[4]), self.patch, whole=self.config.version == 1)
 
-    def looks(self, positions: Tensor) -> Tensor | None:
-        """At which frames the focus network looks (B, T), as positions of a policy that skips say; None: at all."""
-        return positions[..., 2] >= self.look_threshold if self.skips else None
+    def focus_mask(self, positions: Tensor) -> Tensor | None:
+        """Return (B, T) bool, the frames that the focus network processes. None: all frames."""
+        return None
 
-    def look_closely(self, video: Tensor, corner: Tensor, looks: Tensor | None = None) -> Tensor:
-        """From clips and corners (B, T, 2) to the focus network's features (B, T, F), all windows in one batch.
+    def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
+        """Return each costed component with example inputs of one call."""
+        raise NotImplementedError
 
-        Of frames that it does not look at they are :attr:`nothing`.
-        """
-        return self._focused(self._in_order(video.transpose(1, 2)), corner, looks)
+    def calls_per_clip(self) -> dict[str, int]:
+        """Return the number of calls of each component per clip when nothing is skipped."""
+        raise NotImplementedError
 
-    def _focused(self, frames: Tensor, corner: Tensor, looks: Tensor | None) -> Tensor:
-        """From frames (B, T, 3, H, W) in the order of corners to features (B, T, F)."""
-        if looks is None:
-            windows = windows_of(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
-            return self.focus(windows).unflatten(0, frames.shape[:2])
-        features = self.nothing.expand(*looks.shape, -1)
-        if not looks.any():
-            return features
-        found = self.focus(windows_of(frames[looks], corner[looks], self.patch))
-        return features.to(found.dtype).index_put((looks,), found)
-
-    def classify(self, maps: Tensor, focuses: Tensor) -> tuple[Tensor, Tensor | None]:
-        """From maps (B, T', C, h, w) and features (B, T, F) to logits (B, K), and those of each step (B, T, K)."""
-        glances = maps.mean((3, 4))
-        if self.variant.shift:
-            return self.head(glances, focuses), None
-        features = torch.cat([glances, focuses], 2)
-        steps, _ = self.head(features, features.new_zeros(len(features), self.head.width), 0)
-        return steps[:, -1], steps
-
-    def boxes(self, corner: Tensor, looks: Tensor | None = None) -> Tensor:
-        """From corners (B, T, 2) to boxes (B, T, 4), x1, y1, x2, y2; zeros where the focus network does not look."""
-        upper_left = corner.flip(-1)
-        found = torch.cat([upper_left, upper_left + self.patch], -1)
-        return found if looks is None else found * looks[..., None]
-
-    def in_time(self, values: Tensor) -> Tensor:
-        """Values (B, T, …) of frames as they are looked at, in the order of time."""
-        return values if self.order == "time" else values[:, torch.argsort(self._numbers(values.device))]
-
-    def _numbers(self, device: torch.device) -> Tensor:
-        return torch.tensor(middle_first(self.frames), device=device)
-
-    def _in_order(self, frames: Tensor) -> Tensor:
-        """Frames (B, T, …) in the order in which they are looked at."""
-        if self.order == "time" or self.variant.shift:
-            return frames
-        return frames[:, self._numbers(frames.device)]
+    def macs_per_video(self) -> int:
+        """Return the multiply-accumulates per clip without early exit: convolutions, linear and recurrent layers."""
+        calls = self.calls_per_clip()
+        return sum(calls[name] * count_macs(*part).total for name, part in self.components().items())
 
     def _check(self, video: Tensor) -> None:
         check_clip(video, "AdaFocus")
         check_patch(self.patch, (video.shape[3], video.shape[4]))
         if video.shape[2] != self.frames:
-            raise UserError(f"this AdaFocus was built for clips of {self.frames} frames, not of {video.shape[2]}")
+            raise UserError(f"this AdaFocus network takes clips of {self.frames} frames, got {video.shape[2]}")
+
+
+class PerFrameNet(AdaFocusNet):
+    """AdaFocus without temporal shift: one window and one prediction per frame; see :class:`AdaFocusNet`.
+
+    Processing a clip frame by frame (:meth:`step`) gives the same logits after each frame.
+    """
+
+    look_threshold: Tensor
+    """Scalar; with ``skips``, the focus network runs on frames with at least this probability. Default: 0.5."""
+
+    def _build_head(self) -> None:
+        config, features = self.config, self.glance.num_features + self.focus.num_features
+        if config.version == 1:
+            self.head = RecurrentHead(features, config.num_classes, config.head_width, config.dropout)
+        else:
+            self.head = MaxPoolHead(features, config.num_classes, config.frames, config.head_width, config.dropout)
+        if config.skips:
+            self.register_buffer("look_threshold", torch.tensor(0.5))
+            self.nothing = nn.Parameter(torch.zeros(self.focus.num_features))
+            """Learnt local features of skipped frames."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether frames are processed in time order."""
+        return self.config.order == "time"
+
+    def forward(self, video: Tensor) -> Output:
+        """See :class:`AdaFocusNet`."""
+        self._check(video)
+        if self.exit_by is not None and not self.training:
+            return self._forward_with_exits(video)
+        maps = self.global_features(video)
+        positions, _ = self.policy(maps, video.new_zeros(len(video), self.policy.width))
+        corner, mask = self.corners(positions, video), self.focus_mask(positions)
+        steps = self.classify(maps, self.local_features(video, corner, mask))
+        calls = {name: torch.full((len(video),), n, device=video.device) for name, n in self.calls_per_clip().items()}
+        if mask is not None:
+            calls["focus"] = mask.sum(1)
+        windows = self._in_time(boxes_of(corner, self.patch, mask))
+        return Output(steps[:, -1], steps, usage=calls, trace={"windows": windows})
+
+    # The parts of forward on whole clips. Frames are in processing order.
+
+    def global_features(self, video: Tensor) -> Tensor:
+        """Compute maps (B, T, C, h, w) of clips (B, 3, T, H, W)."""
+        frames = self._ordered(video)
+        return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def local_features(self, video: Tensor, corner: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute local features (B, T, F); :attr:`nothing` for frames where ``mask`` (B, T) is False."""
+        return self._local_features(self._ordered(video), corner, mask)
+
+    def focus_mask(self, positions: Tensor) -> Tensor | None:
+        """Return (B, T) bool, the frames that the focus network processes. None: all frames."""
+        return positions[..., 2] >= self.look_threshold if self.config.skips else None
+
+    def classify(self, maps: Tensor, local_features: Tensor) -> Tensor:
+        """Compute logits after each step (B, T, K) from maps (B, T, C, h, w) and local features (B, T, F)."""
+        features = torch.cat([maps.mean((3, 4)), local_features], 2)
+        return self.head(features, features.new_zeros(len(features), self.head.width), 0)[0]
+
+    def _local_features(self, frames: Tensor, corner: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            windows = crop_windows(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
+            return self.focus(windows).unflatten(0, frames.shape[:2])
+        features = self.nothing.expand(*mask.shape, -1)
+        if not mask.any():
+            return features
+        local = self.focus(crop_windows(frames[mask], corner[mask], self.patch))
+        return features.to(local.dtype).index_put((mask,), local)
+
+    def _ordered(self, video: Tensor) -> Tensor:
+        """Frames (B, T, 3, H, W) in processing order."""
+        frames = video.transpose(1, 2)
+        return frames if self.streams else frames[:, self._order(frames.device)]
+
+    def _in_time(self, values: Tensor) -> Tensor:
+        """Values (B, T, …) in processing order, reordered in time."""
+        return values if self.streams else values[:, torch.argsort(self._order(values.device))]
+
+    def _order(self, device: torch.device) -> Tensor:
+        return torch.tensor(middle_first(self.frames), device=device)
 
     # Frame by frame.
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
-        """What is remembered before the first frame; zeros in a row let that stream begin anew.
+        """Return the state before the first frame; a row of zeros restarts that row's stream.
 
         Raises:
-            UserError: It cannot be streamed, or windows do not fit frames of this ``size``.
+            UserError: The network cannot stream, or the window does not fit frames of this ``size``.
         """
         if not self.streams:
-            raise UserError("AdaFocus with temporal shift, or with the middle first, needs whole clips")
+            raise UserError("AdaFocus with order middle_first needs whole clips: it cannot stream")
         check_patch(self.patch, size)
-        return self._nothing_seen(batch_size)
+        return self._initial_state(batch_size)
 
-    def _nothing_seen(self, batch_size: int) -> State:
+    def _initial_state(self, batch_size: int) -> State:
         like = self.exit_thresholds
         return {
             "policy": like.new_zeros(batch_size, self.policy.width),
@@ -281,71 +246,108 @@ class AdaFocusNet(nn.Module):
         }
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes the next ``frames`` (B, 3, t, H, W); gives the logits (B, K) after the last, and the new state."""
-        steps, _, _, state = self._advance(frames, state, state["seen"])
+        """Process the next ``frames`` (B, 3, t, H, W); return logits (B, K) after the last one and the new state."""
+        steps, _, _, state = self._step(frames, state, state["seen"])
         return steps[:, -1], state
 
-    def _advance(self, frames: Tensor, state: State, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None, State]:
-        """Logits (B, t, K) after each of some frames (B, 3, t, H, W), corners (B, t, 2), looks, and the new state."""
+    def _step(self, frames: Tensor, state: State, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None, State]:
+        """Return logits (B, t, K) after each frame, corners (B, t, 2), the focus mask and the new state."""
         images = frames.transpose(1, 2)
         maps = self.glance(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         positions, policy = self.policy(maps, state["policy"])
-        corner, looks = self.corners(positions, frames), self.looks(positions)
-        features = torch.cat([maps.mean((3, 4)), self._focused(images, corner, looks)], 2)
+        corner, mask = self.corners(positions, frames), self.focus_mask(positions)
+        features = torch.cat([maps.mean((3, 4)), self._local_features(images, corner, mask)], 2)
         logits, classifier = self.head(features, state["classifier"], seen)
-        after = {"policy": policy, "classifier": classifier, "seen": state["seen"] + images.shape[1]}
-        return logits, corner, looks, after
+        state = {"policy": policy, "classifier": classifier, "seen": state["seen"] + images.shape[1]}
+        return logits, corner, mask, state
 
-    # Early exit.
-
-    def _with_exits(self, video: Tensor) -> Output:
-        """Looks at one frame after another of those rows only that are not confident yet."""
-        if self.exit_by is None or self.variant.shift:
-            raise UserError("AdaFocus with temporal shift sees a clip as a whole: it has no early exit")
+    def _forward_with_exits(self, video: Tensor) -> Output:
+        """Process frames one by one; drop a row from the batch once its exit criterion is met."""
         if not self.exit_thresholds.isneginf()[-1]:
-            raise UserError("early exit: no thresholds in these weights; calibrate them first (vid exits)")
-        frames = self._in_order(video.transpose(1, 2)).transpose(1, 2)
+            raise UserError("early exit: these weights have no thresholds; calibrate them first (vid exits)")
+        frames = self._ordered(video).transpose(1, 2)
         rows = torch.arange(len(video), device=video.device)
-        state = self._nothing_seen(len(video))
-        steps = video.new_zeros(len(video), self.frames, self.num_classes)
+        state = self._initial_state(len(video))
+        steps = video.new_zeros(len(video), self.frames, self.config.num_classes)
         boxes = video.new_zeros(len(video), self.frames, 4)
         used = torch.full((len(video),), self.frames, device=video.device)
-        looked = torch.zeros_like(used)
+        focused = torch.zeros_like(used)
         for step in range(self.frames):
-            logits, corner, looks, state = self._advance(frames[rows, :, step : step + 1], state, step)
+            logits, corner, mask, state = self._step(frames[rows, :, step : step + 1], state, step)
             steps[rows, step:] = logits.to(steps.dtype)
-            boxes[rows, step] = self.boxes(corner, looks)[:, 0].to(boxes.dtype)
-            looked[rows] += 1 if looks is None else looks[:, 0].long()
-            stays = confidence(logits[:, 0], self.exit_by) < self.exit_thresholds[step]
+            boxes[rows, step] = boxes_of(corner, self.patch, mask)[:, 0].to(boxes.dtype)
+            focused[rows] += 1 if mask is None else mask[:, 0].long()
+            stays = confidence(logits[:, 0], self.exit_by or "") < self.exit_thresholds[step]
             used[rows[~stays]] = step + 1
             rows, state = rows[stays], {name: value[stays] for name, value in state.items()}
             if not len(rows):
                 break
-        usage = {**dict.fromkeys(self.runs(), used), "focus": looked}
-        return Output(steps[:, -1], steps, usage=usage, trace={"windows": self.in_time(boxes)})
-
-    # Cost.
+        usage = {**dict.fromkeys(self.calls_per_clip(), used), "focus": focused}
+        return Output(steps[:, -1], steps, usage=usage, trace={"windows": self._in_time(boxes)})
 
     def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
-        """The costed parts, with example inputs of one run: of one frame, or with temporal shift of one clip."""
-        like, size, shift = self.exit_thresholds, self.size, self.variant.shift
-        glances, focuses = (self.glance_frames, self.frames) if shift else (1, 1)
+        """Return each costed component with example inputs of one frame."""
+        like, size = self.exit_thresholds, self.config.size
+        features = like.new_zeros(1, 1, self.glance.num_features + self.focus.num_features)
+        maps = like.new_zeros(1, 1, self.glance.num_features, *self.map_size)
+        return {
+            "glance": (self.glance, (like.new_zeros(1, 3, size, size),)),
+            "policy": (self.policy, (maps, like.new_zeros(1, self.policy.width))),
+            "focus": (self.focus, (like.new_zeros(1, 3, self.patch, self.patch),)),
+            "classifier": (self.head, (features, like.new_zeros(1, self.head.width), 0)),
+        }
+
+    def calls_per_clip(self) -> dict[str, int]:
+        """Return T for each component."""
+        return dict.fromkeys(("glance", "policy", "focus", "classifier"), self.frames)
+
+
+class PerClipNet(AdaFocusNet):
+    """AdaFocus with temporal shift: one window position and one prediction per clip; see :class:`AdaFocusNet`."""
+
+    def _build_head(self) -> None:
+        config = self.config
+        features = self.glance.num_features, self.focus.num_features
+        self.head = AverageHead(*features, config.num_classes, config.dropout)
+
+    def forward(self, video: Tensor) -> Output:
+        """See :class:`AdaFocusNet`."""
+        self._check(video)
+        if self.exit_by is not None and not self.training:
+            raise UserError("AdaFocus with temporal shift processes whole clips: it has no early exit")
+        maps = self.global_features(video)
+        positions, _ = self.policy(maps, video.new_zeros(len(video), self.policy.width))
+        corner = self.corners(positions, video)
+        logits = self.classify(maps, self.local_features(video, corner))
+        calls = {name: torch.full((len(video),), n, device=video.device) for name, n in self.calls_per_clip().items()}
+        return Output(logits, usage=calls, trace={"windows": boxes_of(corner, self.patch)})
+
+    def global_features(self, video: Tensor) -> Tensor:
+        """Compute the glance network's maps (B, T', C, h, w): T' frames, the middles of equal parts of the clip."""
+        count = self.config.glance_frames
+        if count < self.frames:
+            numbers = torch.arange(count, device=video.device)
+            video = video[:, :, (2 * numbers + 1) * self.frames // (2 * count)]
+        frames = video.transpose(1, 2)
+        return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def classify(self, maps: Tensor, local_features: Tensor) -> Tensor:
+        """Compute logits (B, K) from maps (B, T', C, h, w) and local features (B, T, F)."""
+        return self.head(maps.mean((3, 4)), local_features)
+
+    def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
+        """Return each costed component with example inputs of one clip."""
+        like, config = self.exit_thresholds, self.config
+        glances, frames, size = config.glance_frames, config.frames, config.size
         maps = like.new_zeros(1, glances, self.glance.num_features, *self.map_size)
-        seen = like.new_zeros(1, glances, self.glance.num_features), like.new_zeros(1, focuses, self.focus.num_features)
-        inputs: tuple[Any, ...] = seen if shift else (torch.cat(seen, 2), like.new_zeros(1, self.head.width), 0)
+        local_features = like.new_zeros(1, frames, self.focus.num_features)
         return {
             "glance": (self.glance, (like.new_zeros(glances, 3, size, size),)),
             "policy": (self.policy, (maps, like.new_zeros(1, self.policy.width))),
-            "focus": (self.focus, (like.new_zeros(focuses, 3, self.patch, self.patch),)),
-            "classifier": (self.head, inputs),
+            "focus": (self.focus, (like.new_zeros(frames, 3, self.patch, self.patch),)),
+            "classifier": (self.head, (maps.mean((3, 4)), local_features)),
         }
 
-    def runs(self) -> dict[str, int]:
-        """How often each of :meth:`components` runs for a clip that is seen as a whole."""
-        count = 1 if self.variant.shift else self.frames
-        return dict.fromkeys(("glance", "policy", "focus", "classifier"), count)
-
-    def macs_per_video(self) -> int:
-        """Multiply-accumulates of a clip without early exit: convolutions, linear and recurrent layers."""
-        runs = self.runs()
-        return sum(runs[name] * count_macs(*part).total for name, part in self.components().items())
+    def calls_per_clip(self) -> dict[str, int]:
+        """Return 1 for each component: a call processes the whole clip."""
+        return dict.fromkeys(("glance", "policy", "focus", "classifier"), 1)

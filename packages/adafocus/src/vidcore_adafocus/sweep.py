@@ -55,10 +55,10 @@ class ExitSweep(Callback):
         Raises:
             UserError: Another model, one without steps or skips, several processes, or a budget below one frame's cost.
         """
-        if not isinstance(pl_module, AdaFocusModule) or pl_module.net.variant.shift:
+        if not isinstance(pl_module, AdaFocusModule) or pl_module.net.config.shift:
             raise UserError("early exits are of AdaFocus without temporal shift")
         net = pl_module.net
-        if self.by == SKIP and not net.skips:
+        if self.by == SKIP and not net.config.skips:
             raise UserError(
                 "this AdaFocus looks at all frames: only one trained with --model.skips true leaves some out"
             )
@@ -97,7 +97,7 @@ class ExitSweep(Callback):
         if self.by != SKIP:
             return confidence(module(batch).step_logits, self.by)
         net, video = module.net, batch["inputs"]["rgb"]
-        return net.policy(net.look(video), video.new_zeros(len(video), net.policy.width))[0][..., 2]
+        return net.policy(net.global_features(video), video.new_zeros(len(video), net.policy.width))[0][..., 2]
 
     def _cost_of_looks(self, looks: Tensor) -> Tensor:
         """MACs (N,) of videos at which the focus network looks so often (N,)."""

@@ -7,35 +7,27 @@ sizes as in the authors' released code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from vidcore.errors import UserError
 
+Windows = Literal["learnt", "centre", "random", "gaussian"]
+"""Window placement: a learnt policy, or one of the input-independent baselines."""
+
+Order = Literal["time", "middle_first"]
+"""Order in which frames are processed."""
+
 GRIDS = (25, 36, 49, 64)
-"""Numbers of places that V1's policy may choose from: squares of 5 to 8."""
+"""Allowed numbers of window positions of V1's grid: 5², 6², 7² and 8²."""
 
 PATCH_SHARE = 4 / 7
-"""Side of the window as a share of the frame's where nothing is said: 128 of 224 pixels."""
+"""Default side length of the window as a share of the frame size: 128 of 224 pixels."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of the method.
-
-    Args:
-        version: 1: a policy learnt by reinforcement, in stages; 2: windows that gradients pass through, in one stage.
-        shift: Whether neighbouring frames exchange channels (TSM) in both backbones; then a clip has one window for all
-            its frames, and cannot be streamed.
-        glance: Backbone that sees whole frames.
-        focus: Backbone that sees windows.
-        glance_size: Height and width in pixels to which frames are resized for the glance network; None: as they come.
-        frames: T, the frames of a clip.
-        glance_frames: Of these, how many the glance network sees, evenly spread.
-        policy_channels: To which the policy reduces the glance network's map.
-        policy_width: Of the policy's hidden layers.
-        head_width: Of the classifier's hidden layer.
-        dropout: Probability before the classifier.
-    """
+    """Defaults of one published form of AdaFocus; see :class:`AdaFocusConfig` for the meaning of each field."""
 
     version: int
     shift: bool
@@ -59,7 +51,120 @@ VARIANTS = {
     ),
     "v2_tsm": Variant(2, shift=True, frames=12, glance_frames=8),
 }
-"""By name; ``v2_rn`` glances with a ResNet-50 at 96 × 96 pixels."""
+"""By name; ``v2_rn`` has a ResNet-50 at 96 × 96 pixels as its glance network."""
+
+
+@dataclass(frozen=True)
+class AdaFocusConfig:
+    """Everything that determines an AdaFocus network.
+
+    Use :meth:`of` to build one from the name of a variant and the fields that differ from its defaults.
+
+    Args:
+        variant: Name of the variant in :data:`VARIANTS`.
+        version: 1: the policy is trained by reinforcement learning, in stages. 2: windows are differentiable and the
+            network is trained end to end.
+        shift: Whether both backbones shift channels between neighbouring frames (TSM). A clip then has one window
+            position for all frames and cannot be streamed.
+        num_classes: K, number of classes.
+        frames: T, frames per clip.
+        size: Height and width of the frames in pixels.
+        patch: P, side length of the window in pixels, from 1 to ``size``.
+        glance: Backbone of the glance network, by its name in the entry-point group ``vidcore.backbones``.
+        focus: Backbone of the focus network.
+        glance_size: Height and width in pixels to which frames are resized for the glance network. None: not resized.
+        glance_frames: Frames per clip that the glance network receives, evenly spaced; below ``frames`` only with
+            temporal shift.
+        places: Number of window positions of V1's grid: one of :data:`GRIDS`.
+        policy_channels: Channels to which the policy reduces the global feature map.
+        policy_width: Width of the policy's hidden layers.
+        head_width: Width of the classifier's hidden layer.
+        dropout: Dropout probability before the classifier.
+        windows: ``learnt``, or an input-independent baseline: ``centre``, ``random`` or ``gaussian``.
+        skips: Whether V1's policy also decides which frames the focus network skips.
+        order: Order in which frames are processed: ``time``, or ``middle_first`` (the middle, both ends, then the
+            middles between), which suits early exits but cannot be streamed.
+
+    Raises:
+        UserError: A field has an invalid value, or ``skips`` is set for a policy that cannot skip.
+    """
+
+    variant: str
+    version: int
+    shift: bool
+    num_classes: int
+    frames: int
+    size: int
+    patch: int
+    glance: str
+    focus: str
+    glance_size: int | None
+    glance_frames: int
+    places: int
+    policy_channels: int
+    policy_width: int
+    head_width: int
+    dropout: float
+    windows: Windows
+    skips: bool
+    order: Order
+
+    @classmethod
+    def of(
+        cls,
+        variant: str = "v2",
+        *,
+        num_classes: int = 200,
+        frames: int | None = None,
+        size: int = 224,
+        patch: int | None = None,
+        glance_frames: int | None = None,
+        places: int = 49,
+        windows: Windows = "learnt",
+        skips: bool = False,
+        order: Order = "time",
+        **overrides: Any,
+    ) -> AdaFocusConfig:
+        """Build the configuration of a variant.
+
+        Args:
+            variant: Name of the variant in :data:`VARIANTS`.
+            num_classes: See the class, as for all arguments.
+            frames: Default: the variant's.
+            size: Default: 224.
+            patch: Default: 4/7 of ``size``, rounded to a multiple of 32.
+            glance_frames: Default: the variant's share of ``frames``.
+            places: Default: 49.
+            windows: Default: ``learnt``.
+            skips: Default: False.
+            order: Default: ``time``.
+            **overrides: Fields of :class:`Variant` (``glance``, ``focus``, ``glance_size``, ``policy_channels``,
+                ``policy_width``, ``head_width``, ``dropout``); None stands for the variant's default.
+        """
+        spec = find_variant(variant)
+        frames = frames or spec.frames
+        if not spec.shift:
+            glance_frames = frames
+        elif glance_frames is None:
+            glance_frames = max(1, round(frames * spec.glance_frames / spec.frames))
+        given = {name: value for name, value in overrides.items() if value is not None}
+        fields = {**asdict(spec), **given, "frames": frames, "glance_frames": glance_frames}
+        patch = default_patch(size) if patch is None else patch
+        return cls(
+            variant=variant, num_classes=num_classes, size=size, patch=patch, places=places, windows=windows,
+            skips=skips, order=order, **fields,
+        )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_patch(self.patch, (self.size, self.size))
+        if not 0 < self.glance_frames <= self.frames:
+            raise UserError(f"glance_frames must be between 1 and {self.frames} (the clip), got {self.glance_frames}")
+        if self.windows not in get_args(Windows):
+            raise UserError(f"windows must be one of {', '.join(get_args(Windows))}, got {self.windows!r}")
+        if self.order not in get_args(Order):
+            raise UserError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
+        if self.skips and (self.windows != "learnt" or self.version == 2 or self.shift):
+            raise UserError("skips are trained by reinforcement learning: they need variant v1 and windows learnt")
 
 
 @dataclass(frozen=True)

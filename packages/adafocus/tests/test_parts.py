@@ -8,17 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vidcore_adafocus.layers import (
-    AverageHead,
-    GaussianPolicy,
-    GridPolicy,
-    MaxPoolHead,
-    RecurrentHead,
-    SkippingPolicy,
-    corners,
-    windows_of,
-)
+from vidcore_adafocus.heads import AverageHead, MaxPoolHead, RecurrentHead
+from vidcore_adafocus.policies import GaussianPolicy, GridPolicy, SkippingPolicy
 from vidcore_adafocus.variants import GRIDS, default_patch
+from vidcore_adafocus.windows import corners, crop_windows
 
 
 @pytest.mark.parametrize("places", GRIDS)
@@ -36,14 +29,14 @@ def test_places_of_the_grid_reach_all_corners_and_never_leave_the_frame(places: 
 def test_windows_at_whole_pixels_are_slices() -> None:
     images = torch.rand(3, 3, 20, 28)
     for corner in ([0, 0], [3, 5], [12, 20], [12, 0]):
-        found = windows_of(images, torch.tensor([corner] * 3).float(), 8)
+        found = crop_windows(images, torch.tensor([corner] * 3).float(), 8)
         y, x = corner
         torch.testing.assert_close(found, images[:, :, y : y + 8, x : x + 8], rtol=0, atol=1e-6)
 
 
 def test_each_image_has_its_own_window() -> None:
     images, corner = torch.rand(2, 3, 16, 16), torch.tensor([[1.0, 2.0], [5.0, 8.0]])
-    found = windows_of(images, corner, 8)
+    found = crop_windows(images, corner, 8)
     assert torch.equal(found[0], images[0, :, 1:9, 2:10])
     assert torch.equal(found[1], images[1, :, 5:13, 8:16])
 
@@ -55,7 +48,7 @@ def test_windows_between_pixels_are_those_of_grid_sample() -> None:
     zero = torch.zeros(4)
     theta = torch.stack([torch.stack([scale, zero, centre[:, 1]], 1), torch.stack([zero, scale, centre[:, 0]], 1)], 1)
     wanted = F.grid_sample(images, F.affine_grid(theta, [4, 3, patch, patch], align_corners=False), align_corners=False)
-    found = windows_of(images, corners(positions, (30, 30), patch, whole=False), patch)
+    found = crop_windows(images, corners(positions, (30, 30), patch, whole=False), patch)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
@@ -65,7 +58,7 @@ def test_gradient_of_the_position_is_the_slope_of_the_picture() -> None:
     weights = torch.rand(1, 1, 16, 16, dtype=torch.float64)
 
     def loss(positions: torch.Tensor) -> torch.Tensor:
-        return (windows_of(image, corners(positions, (40, 40), 16, whole=False), 16) * weights).sum()
+        return (crop_windows(image, corners(positions, (40, 40), 16, whole=False), 16) * weights).sum()
 
     positions = torch.tensor([[0.41, 0.63]], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(loss(positions), positions)
@@ -81,7 +74,7 @@ def test_window_as_large_as_the_frame_is_the_frame() -> None:
     images = torch.rand(5, 3, 12, 12)
     for whole in (True, False):
         corner = corners(torch.rand(5, 2), (12, 12), 12, whole)
-        assert torch.equal(windows_of(images, corner, 12), images)
+        assert torch.equal(crop_windows(images, corner, 12), images)
 
 
 def test_gaussian_actions_are_not_cut_and_positions_are() -> None:
@@ -125,7 +118,7 @@ def test_other_features_at_one_step_start_from_the_same_memory() -> None:
     torch.manual_seed(0)
     head = RecurrentHead(6, 3, 5).eval()
     features, others = torch.randn(2, 4, 6), torch.randn(2, 4, 6)
-    found = head.instead(features, others)
+    found = head.counterfactual(features, others)
     for t in range(4):
         sequence = torch.cat([features[:, :t], others[:, t : t + 1]], 1)
         logits, _ = head(sequence, torch.zeros(2, 5), 0)

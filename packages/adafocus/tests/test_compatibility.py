@@ -1,0 +1,61 @@
+"""Networks of version 0.1.0 and of today have the same parameters and give the same logits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vidcore_adafocus import AdaFocusNet
+
+RECORDS = json.loads(Path(__file__).with_name("networks_0_1_0.json").read_text())
+"""By network: SHA-256 of its state dict's names and shapes, and the logits, computed with version 0.1.0."""
+
+SMALL: dict[str, Any] = {"num_classes": 3, "frames": 4, "size": 64, "glance": "mobilenet_v2", "focus": "resnet18"}
+SMALL |= {"policy_width": 16, "head_width": 32}
+OPTIONS = {
+    "v1": {"variant": "v1"},
+    "v1 skips": {"variant": "v1", "skips": True},
+    "v1_tsm": {"variant": "v1_tsm"},
+    "v2": {"variant": "v2"},
+    "v2 middle first": {"variant": "v2", "order": "middle_first"},
+    "v2_rn": {"variant": "v2_rn", "glance": "resnet18", "glance_size": 48},
+    "v2_tsm": {"variant": "v2_tsm"},
+    "v2 centre": {"variant": "v2", "windows": "centre"},
+}
+
+
+def filled(net: nn.Module) -> nn.Module:
+    """The network in float64 and eval mode, with weights that do not depend on torch's generator."""
+    net = net.double().eval()
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if value.is_floating_point() and not name.endswith("_threshold") and "exit_thresholds" not in name:
+                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+                draws = np.random.RandomState(seed).uniform(-1, 1, value.numel()).reshape(tuple(value.shape))
+                scale = (3 / max(1, value[0].numel())) ** 0.5 if value.dim() > 1 else 0.1
+                offset = 1.0 if name.endswith("running_var") or (value.dim() == 1 and "weight" in name) else 0.0
+                value.copy_(torch.from_numpy(offset + scale * draws))
+    return net
+
+
+def record(net: nn.Module) -> dict[str, Any]:
+    """What :data:`RECORDS` holds of a network."""
+    named = sorted([name, list(value.shape)] for name, value in net.state_dict().items())
+    clip = np.random.RandomState(0).standard_normal((2, 3, 4, 64, 64))
+    with torch.no_grad():
+        logits = filled(net)(torch.from_numpy(clip)).logits
+    return {"names": hashlib.sha256(json.dumps(named).encode()).hexdigest(), "logits": logits.tolist()}
+
+
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_the_network_is_that_of_version_0_1_0(name: str) -> None:
+    found, expected = record(AdaFocusNet(**{**SMALL, **OPTIONS[name]})), RECORDS[name]
+    assert found["names"] == expected["names"]
+    torch.testing.assert_close(torch.tensor(found["logits"]), torch.tensor(expected["logits"]), rtol=1e-6, atol=1e-6)
