@@ -138,7 +138,6 @@ TRAINING: dict[str, Callable[[Checkpoint], Any]] = {
     "optimizer_empty": changed("optimizer_states", to=[]),
     "optimizer_text": changed("optimizer_states", to=["abc"]),
     "optimizer_groups": changed("optimizer_states", 0, "param_groups", to=[]),
-    "optimizer_rate": changed("optimizer_states", 0, "param_groups", 0, "lr", to="fast"),
     "optimizer_shape": changed("optimizer_states", 0, "state", 0, "exp_avg", to=torch.ones(7)),
     "optimizer_value": changed("optimizer_states", 0, "state", 0, "exp_avg", to="abc"),
     "schedule_missing": changed("lr_schedulers", to=KeyError),

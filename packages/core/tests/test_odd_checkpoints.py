@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import odd_checkpoints as odd
@@ -70,6 +71,8 @@ RUNNING = {
 }
 """Commands that run Lightning from a checkpoint."""
 
+ONE_EPOCH = ["--trainer.max_epochs", "1"]
+
 WEIGHTS = {
     "convert": ["weights", "convert", "FILE", "out.safetensors", "--model", "mean", "--classes", "3"],
     "weights": ["flops", "--model", "mean", "--weights", "FILE", "--classes", "3"],
@@ -132,6 +135,18 @@ def test_what_is_odd_is_not_run(installed, checkpoint, part, video, tmp_path, ca
 def test_a_training_does_not_go_on_from_what_is_odd(installed, checkpoint, video, tmp_path, capsys):  # noqa: F811
     for path in odd.written(tmp_path / "training", checkpoint, odd.TRAINING).values():
         in_one_line(RUNNING["fit"], path, video, capsys)
+
+
+def test_the_last_of_a_run_that_is_odd(installed, checkpoint, clips, video, tmp_path, capsys):  # noqa: F811
+    assert main(["fit", "--model", "mean", "--data", "colours", "--data.root", str(clips), *COMMON, *ONE_EPOCH]) == 0
+    (last,) = Path("runs").rglob("last.ckpt")
+    changes = {
+        name: odd.TRAINING[name] for name in ("loops_missing", "loops_empty", "loops_progress", "callbacks_text")
+    }
+    for path in odd.written(tmp_path / "odd", checkpoint, changes).values():
+        shutil.copy(path, last)
+        for which in ("last", str(last)):
+            in_one_line(["fit", "--model", "mean", "--data", "colours", "--ckpt_path", which], last, video, capsys)
 
 
 def test_a_wrong_option_is_not_blamed_on_the_checkpoint(installed, checkpoint, tmp_path, capsys):  # noqa: F811

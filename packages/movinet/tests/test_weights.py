@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_copied() -> None:
     theirs["classifier.3.conv_1.conv3d.bias"] = torch.zeros(400)
     with pytest.raises(UserError) as caught:
         load_port_state_dict(base, theirs)
-    assert [line.split(" is ")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+    assert [problem.split(" is ")[0] for problem in str(caught.value).partition("the network: ")[2].split("; ")] == [
         "missing: blocks.b0_l0.alpha",
         "shape: classifier.3.conv_1.conv3d.bias",
         "unexpected: blocks.b9_l0.alpha",
@@ -337,3 +338,30 @@ def test_every_variant_has_published_weights():
     assert published_weights("t0", False) == {}
     with pytest.raises(UserError, match="no weights at nothing; published for this network: k600"):
         MoViNetModule(Task.numbered(4)).load_weights("nothing")
+
+
+def odd_files(folder, net):
+    """Files that look like weights of each kind and are odd in one way each."""
+    port = {port_name(name, net): value for name, value in net.state_dict().items() if "_extra_state" not in name}
+    bias = next(name for name in port if name.startswith("classifier.3.") and name.endswith("bias"))
+    torch.save({name: value for name, value in port.items() if name != bias}, folder / "port_no_bias.pt")
+    torch.save({**port, bias: torch.tensor(1.0)}, folder / "port_scalar_bias.pt")
+    torch.save({**port, bias: torch.ones(2, 2)}, folder / "port_bias_of_2.pt")
+    ours = dict(net.state_dict())
+    for name, state in {"short": torch.ones(1), "long": torch.ones(5), "zero": torch.zeros(2)}.items():
+        torch.save({**ours, "_extra_state": state}, folder / f"extra_{name}.pt")
+    np.savez(folder / "other.npz", a=np.ones(3))
+    np.savez(folder / "text.npz", **{"classifier_head/classifier/bias": np.array("abc")})
+    np.savez(folder / "objects.npz", a=np.array([{}], dtype=object))
+    (folder / "empty.npz").touch()
+    (folder / "text.tar.gz").write_text("no archive")
+    (folder / "cut.index").write_bytes(b"\0" * 20)
+    return sorted(path for path in folder.iterdir())
+
+
+def test_odd_files_are_one_line_that_names_them(tmp_path):
+    model = MoViNetModule(Task.numbered(3), variant="a0", stream=True)
+    for path in odd_files(tmp_path, model.net):
+        with pytest.raises(UserError, match=re.escape(path.name)) as caught:
+            model.load_weights(path)
+        assert "\n" not in str(caught.value)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from packaging.version import Version
 
 from vidcore import plugins
-from vidcore.errors import UserError, causes, one_line
+from vidcore.errors import UserError, naming
 from vidcore.hparams import is_known, require_harmless
 from vidcore.module import VideoModule
 from vidcore.task import Task
@@ -80,24 +79,6 @@ def _check(checkpoint: Mapping[str, Any]) -> None:
         problem = "" if str(name).endswith("_extra_state") else not_plain(value)
         if problem or not isinstance(name, str):
             raise UserError(f"state_dict must map names to tensors: {name} is {problem or 'no text'}")
-
-
-@contextmanager
-def naming(path: str | Path, what: str = "cannot load {}") -> Iterator[None]:
-    """Turn any error into a :class:`UserError` of one line that names the checkpoint.
-
-    A checkpoint may hold anything, and what a model, Lightning or torch raises for it is of many kinds.
-
-    Args:
-        path: The checkpoint.
-        what: What failed, with braces for the path.
-    """
-    try:
-        yield
-    except Exception as error:
-        if any(isinstance(cause, UserError) and str(path) in str(cause) for cause in causes(error)):
-            raise
-        raise UserError(f"{what.format(path)}: {one_line(error)}") from error
 
 
 def task_of(checkpoint: dict[str, Any]) -> Task:

@@ -20,7 +20,7 @@ from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
 from vidcore.dataset import VideoDataset
 from vidcore.distributed import gathered
-from vidcore.errors import UserError
+from vidcore.errors import UserError, naming
 from vidcore.hparams import make_plain
 from vidcore.index import SampleIndex
 from vidcore.loader import Loader
@@ -108,7 +108,7 @@ class VideoDataModule(LightningDataModule):
         Raises:
             UserError: See :func:`vidcore.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in, naming
+        from vidcore.checkpoint import class_in
 
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import ArgumentError
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vidcore.redaction import redacted
 
@@ -51,3 +53,22 @@ def one_line(error: BaseException, length: int = 300) -> str:
         known = text if plain else f"{type(error).__name__}: {text}"
     known = " ".join(known.split()).replace(":;", ":").rstrip(": ")
     return known if len(known) <= length else f"{known[:length]} …"
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], what: str = "cannot load {}") -> Iterator[None]:
+    """Turn any error into a :class:`UserError` of one line that names the file.
+
+    A checkpoint or weights file may hold anything, and what a model, Lightning or torch raises for it is of many kinds.
+
+    Args:
+        path: The file.
+        what: What failed, with braces for the path.
+    """
+    try:
+        yield
+    except Exception as error:
+        named = next((str(e) for e in causes(error) if isinstance(e, UserError) and str(path) in str(e)), None)
+        if named is not None and named == str(error):
+            raise
+        raise UserError(named or f"{what.format(path)}: {one_line(error)}") from error

@@ -28,7 +28,7 @@ from vidcore.atomic import AtomicCheckpointIO
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipFields, ClipSpec, replaced
 from vidcore.datamodule import VideoDataModule
-from vidcore.errors import UserError
+from vidcore.errors import UserError, naming
 from vidcore.flops import VideoCost, count_macs, macs_per_row
 from vidcore.hparams import make_plain, require_harmless
 from vidcore.measure import peak_memory_mb, timed
@@ -120,7 +120,7 @@ class VideoModule(LightningModule):
         Raises:
             UserError: See :func:`vidcore.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in, naming
+        from vidcore.checkpoint import class_in
 
         found = class_in(checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
@@ -252,10 +252,11 @@ class VideoModule(LightningModule):
             known = f"published for this network: {', '.join(published)}" if published else "none were published"
             raise UserError(f"no weights at {source}; {known}")
         path = published[str(source)].fetch() if str(source) in published else source
-        theirs = self.read_weights(path)
         message = f"{source} does not fit this {type(self).__name__}"
-        other = other_classifier(theirs, self.state_dict(), self.task.num_classes, message)
-        self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
+        with naming(source, "cannot load weights from {}"):
+            theirs = self.read_weights(path)
+            other = other_classifier(theirs, self.state_dict(), self.task.num_classes, message)
+            self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
         kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
         rank_zero_info(f"weights from {source}{kept}")
         return sorted(other)

@@ -93,7 +93,7 @@ def load_tensorflow_variables(net: MoViNet, variables: Mapping[str, np.ndarray])
             are called ``scale`` there, are ``scale``, ``scale#1`` … in the order of the layers.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
+        UserError: Missing, unexpected or wrongly shaped variables; the first five are named, and nothing is copied.
     """
     positions = [name for name in net.state_dict() if name.endswith("se.position.scale")]
     names = {name: f"scale#{number}" if number else "scale" for number, name in enumerate(positions)}
@@ -113,7 +113,7 @@ def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None
 
     Raises:
         UserError: Weights of a base network for a stream network or the other way round; missing, unexpected or wrongly
-            shaped tensors, all of which are named. Nothing is copied.
+            shaped tensors, the first five of which are named. Nothing is copied.
     """
     _check_kind(any(".conv2d." in name for name in state_dict), net.factorised)
     tensors = {name: value for name, value in state_dict.items() if not name.endswith("num_batches_tracked")}

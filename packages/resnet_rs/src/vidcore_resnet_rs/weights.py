@@ -41,7 +41,7 @@ def load_tensorflow_variables(net: ResNetRS3D, variables: Mapping[str, np.ndarra
             in TensorFlow's order: time, height, width, in, out.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
+        UserError: Missing, unexpected or wrongly shaped variables; the first five are named, and nothing is copied.
     """
     bottlenecks = [name for name, module in net.named_modules() if isinstance(module, Bottleneck)]
 

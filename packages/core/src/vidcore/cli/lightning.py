@@ -17,13 +17,13 @@ from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from vidcore.checkpoint import config_of, naming, read_checkpoint, task_of
+from vidcore.checkpoint import config_of, read_checkpoint, task_of
 from vidcore.classes import shown
 from vidcore.cli import DONE, FAILED, UsageError, names, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
-from vidcore.errors import UserError, causes
+from vidcore.errors import UserError, causes, naming
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule
 from vidcore.redaction import redacted
@@ -182,7 +182,7 @@ class VidCLI(LightningCLI):
         """Chooses the run's folder, in which the loggers are then built."""
         self.folder = self.continued or new_folder(self._get(self.config, "trainer"), self.chosen)
         self.save_config_kwargs |= {"folder": self.folder, "continued": self.continued is not None}
-        step = None if self.continued is None else _step(read_checkpoint(self._get(self.config, "ckpt_path")))
+        step = None if self.continued is None else _step(self._get(self.config, "ckpt_path"))
         self.parser.add_instantiator(functools.partial(logger_in, self.folder, step), Logger, subclasses=True)
         with self._naming_checkpoint("cannot build the model and the data of {}"):
             super().instantiate_classes()
@@ -340,9 +340,15 @@ def new_folder(trainer: Any, chosen: dict[str, str]) -> Path:
     return runs.claim(parent)
 
 
-def _step(checkpoint: dict[str, Any]) -> int:
-    """The step, as loggers count them, that a training goes on with from a checkpoint."""
-    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
+def _step(path: str) -> int:
+    """The step, as loggers count them, that a training goes on with from a checkpoint.
+
+    Raises:
+        UserError: The checkpoint cannot be read, or does not hold the progress of a training.
+    """
+    checkpoint = read_checkpoint(path)
+    with naming(path, "{} holds no training that can go on"):
+        return int(checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
 
 
 def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:

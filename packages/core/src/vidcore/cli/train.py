@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.cli import UsageError, names, options, runs
+from vidcore.errors import naming
 
 
 def main(command: str, argv: list[str], whole: bool = True) -> int:
@@ -35,7 +36,7 @@ def main(command: str, argv: list[str], whole: bool = True) -> int:
     continued = runs.continued(Path(checkpoint), chosen) if command == "fit" and checkpoint else None
     if command == "fit" and not helps:
         argv = [*one_length(argv), *argv]
-    from vidcore.checkpoint import naming, require_trusted
+    from vidcore.checkpoint import require_trusted
     from vidcore.cli import lightning
 
     if continued is not None:

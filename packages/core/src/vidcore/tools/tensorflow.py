@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidcore.errors import UserError
+from vidcore.errors import UserError, one_line
 from vidcore.tools.foreign import load_named
 
 _NEEDS_TENSORFLOW = (
@@ -53,7 +53,7 @@ def read_variables(path: str | Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # of TensorFlow's, numpy's and tarfile's there are many kinds
-        raise UserError(f"{path} is no TensorFlow weights file: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is no TensorFlow weights file: {one_line(error)}") from error
 
 
 def _read_archive(path: Path) -> dict[str, np.ndarray]:
@@ -111,7 +111,7 @@ def load_tensorflow(net: nn.Module, variables: Mapping[str, np.ndarray], name_of
         name_of: From a name of our state dict to the variable's.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; all are named, and nothing is copied.
+        UserError: Missing, unexpected or wrongly shaped variables; the first five are named, and nothing is copied.
     """
     tensors = {}
     for name, variable in variables.items():
