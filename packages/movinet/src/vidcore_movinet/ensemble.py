@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.batch import Batch, Output
+from vidcore.checkpoint import naming
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.task import Task
@@ -75,7 +76,8 @@ class MoViNetEnsemble(VideoModule):
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
         """A file of ours; of a single network for both."""
         tensors = super().read_weights(path)
-        check_own_kind(tensors, self.stream)
+        with naming(path):
+            check_own_kind(tensors, self.stream)
         if not any(name.startswith("net.") for name in tensors):
             return tensors
         single = {name.removeprefix("net."): value for name, value in tensors.items()}

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
+from vidcore.checkpoint import naming
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
@@ -122,7 +123,8 @@ class MoViNetModule(VideoModule):
 
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
         """A file of ours, or weights that the official TensorFlow code or the PyTorch port saved."""
-        tensors = read_foreign(path, self.net, self.variant_name)
+        with naming(path):
+            tensors = read_foreign(path, self.net, self.variant_name)
         return {f"net.{name}": value for name, value in tensors.items()}
 
     def load_weights(self, source: str | Path) -> list[str]:

@@ -55,7 +55,8 @@ def convert(command: str, argv: list[str]) -> None:
     parser = ModelParser(
         command,
         "Turn weights that were published for a network, or that others' code saved for it, into a safetensors file "
-        "that --model.weights and --weights take: --model NAME --model.variant …",
+        "that --model.weights and --weights take: --model NAME --model.variant …; with --classes if they are for "
+        "another number of classes than the model's published figures",
     )
     parser.add_argument(
         "source", metavar="SOURCE", help="a name of vid weights list, or a file that the model can read"
