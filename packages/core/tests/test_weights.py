@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_models import MeanColour
 
 from vidcore import ClipSpec, UserError, Weights
+from vidcore.cli import main
 from vidcore.weights import read_weights
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
@@ -69,3 +73,19 @@ def test_a_missing_source_is_said(tmp_path):
     weights = Weights((tmp_path / "nothing.pt").as_uri(), "0" * 64, ("x",), ClipSpec())
     with pytest.raises(UserError, match="cannot be downloaded"):
         weights.fetch(tmp_path / "cache")
+
+
+def test_the_list_says_what_fixes_the_files(capsys, monkeypatch):
+    commit = "https://host/raw/" + "0123456789" * 4 + "/w"
+    urls = {"summed": ("https://host/w", "a" * 64), "committed": (commit, ""), "loose": ("https://host/raw/main/w", "")}
+    found = {name: Weights(url, digest, ("x", "y"), ClipSpec()) for name, (url, digest) in urls.items()}
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(MeanColour, "published_weights", lambda self: found)
+    assert main(["weights", "list", "--model", "small_models.MeanColour", "--json"]) == 0
+    said = capsys.readouterr()
+    rows = {row["name"]: (row["sha256"], row["pinned_by"]) for row in json.loads(said.out)}
+    assert rows == {"summed": ("a" * 64, "sha256"), "committed": (None, "revision"), "loose": (None, "nothing")}
+    assert "vid: loose: neither a checksum nor a revision" in said.err
+    assert main(["weights", "list", "--model", "small_models.MeanColour"]) == 0
+    table = capsys.readouterr().out
+    assert "pinned_by" in table and "revision" in table and "nothing" in table

@@ -13,6 +13,7 @@ import torch
 
 from vidcore import ClipSpec, Weights
 from vidcore.atomic import AtomicCheckpointIO
+from vidcore.cli import main
 from vidcore.cli.rows import Output
 from vidcore.index import SampleIndex, save_index
 from vidcore.report.loggers import _KeepingWriter
@@ -141,3 +142,23 @@ def test_cells_begin_no_formula_and_are_read_back(text, tmp_path):
     assert not written.strip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
     assert from_cell(written) == text
     assert cell(-1.5) == -1.5
+
+
+def test_reports_hold_no_formulas_and_are_read_back(capsys):
+    Path("=clips").mkdir()
+    for name in ("@a.mp4", "+b.mp4", "c.mp4"):
+        write_video(Path("=clips", name), torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 8)
+    Path("=clips", "-d.mp4").write_bytes(b"no video")
+    paths = [f"=clips/{name}" for name in ("@a.mp4", "+b.mp4", "c.mp4", "-d.mp4")]
+    workers = ["--num_workers", "1"]
+    assert main(["data", "check", *paths, *workers, "--output", "first.csv"]) == 1
+    assert main(["data", "stats", *paths, *workers, "--output", "stats"]) == 1
+    for table in ("first.csv", "stats/files.csv"):
+        with Path(table).open(newline="") as file:
+            found = [row["path"] for row in csv.DictReader(file)]
+        assert sorted(found) == sorted(f"'{path}" for path in paths)
+        assert list(map(from_cell, found)) == paths or table == "first.csv"
+    capsys.readouterr()
+    assert main(["data", "check", *paths, *workers, "--against", "first.csv", "--output", "second.csv"]) == 1
+    assert "compared with first.csv: 4" in capsys.readouterr().err
+    assert "changed" not in Path("second.csv").read_text() and "missing" not in Path("second.csv").read_text()

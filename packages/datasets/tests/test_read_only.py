@@ -1,116 +1,121 @@
-"""Data that may only be read, with a cache that cannot be written to: it works without, or says what to do."""
+"""The folders that a checkpoint names are read, and never written to."""
 
 from __future__ import annotations
 
-import errno
-import logging
+import shutil
 from pathlib import Path
 
-import platformdirs
 import pytest
 import torch
+from colours import COLOURS, write
 
-from vidcore import UserError, files
-from vidcore.video import flow
-from vidcore_datasets import splits, tables
-from vidcore_datasets.csv import read_csv
-from vidcore_datasets.folder import read_folder
-from vidcore_datasets.moving_digits import MovingDigits
+from vidcore.checkpoint import load_module
+from vidcore.cli import main
+from vidcore.datamodule import VideoDataModule
+from vidcore_datasets.make_digits import make_moving_digits
+from vidcore_datasets.render_digits import DigitOptions
+
+CORE_TESTS = Path(__file__).parents[2] / "core" / "tests"
+TRAINER = ["--trainer.accelerator", "cpu", "--trainer.num_sanity_val_steps", "0"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(CORE_TESTS))
+    for module in ("tables", "make_digits"):
+        monkeypatch.setattr(f"vidcore_datasets.{module}.cache_folder", lambda: cache / "vidcore")
+    monkeypatch.setattr("vidcore.video.flow.cache_folder", lambda: cache / "vidcore")
 
 
 @pytest.fixture
-def root(tmp_path):
-    for name in ("a", "b"):
+def clips(tmp_path: Path) -> Path:
+    root = tmp_path / "clips"
+    for index, (name, colour) in enumerate(COLOURS.items()):
+        (root / name).mkdir(parents=True)
         for number in range(4):
-            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "data" / name / f"{number}.mp4").touch()
-    return tmp_path / "data"
+            write(root / name / f"{number}.mp4", colour, 4 * index + number)
+    return root
 
 
-@pytest.fixture(params=["a file in its place", "no home"])
-def no_cache(request, tmp_path, monkeypatch):
-    """A user's cache that cannot be written to, as root as well."""
-    if request.param == "no home":
-        monkeypatch.setattr(files, "user_cache_path", lambda name: Path("~/.cache", name))
-    else:
-        (tmp_path / "cache").write_text("a file where a folder should be")
-        monkeypatch.setattr(files, "user_cache_path", lambda name: tmp_path / "cache" / name)
-    return request.param
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def read_only(root, monkeypatch):
-    """Nothing can be written into the data's folder."""
-    write = tables.tempfile.mkstemp
-
-    def refuse(*args, dir=None, **kwargs):
-        if Path(dir) == root or Path(dir) == root.parent:
-            raise OSError(errno.EROFS, "Read-only file system", str(dir))
-        return write(*args, dir=dir, **kwargs)
-
-    monkeypatch.setattr(tables.tempfile, "mkstemp", refuse)
+def fit(*data: str, model: str = "small_models.MeanColour") -> str:
+    argv = ["fit", "--model", model, "--data", *data, "--data.num_workers", "0", *TRAINER, "--trainer.max_epochs", "1"]
+    assert main(argv) == 0
+    return str(next(Path("runs").rglob("last.ckpt")))
 
 
-def test_splits_are_drawn_all_the_same(root, no_cache, read_only, caplog):
-    first, again = read_folder(root), read_folder(root)
-    assert {split: len(part) for split, part in first.samples.items()} == {"train": 4, "val": 2, "test": 2}
-    assert {split: part.paths for split, part in first.samples.items()} == {
-        split: part.paths for split, part in again.samples.items()
-    }
-    assert "splits.csv cannot be written" in caplog.text
-    assert not (root / "splits.csv").exists()
+def moved(checkpoint: str, **arguments: object) -> str:
+    """A checkpoint whose data lie elsewhere, as its maker likes."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["datamodule_hyper_parameters"].update(arguments)
+    torch.save(content, "theirs.ckpt")
+    return "theirs.ckpt"
 
 
-def test_a_csv_file_too(root, no_cache, read_only, caplog):
-    lines = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(root.rglob("*.mp4"))]
-    (root / "list.csv").write_text("\n".join(["path,label", *lines]))
-    assert len(read_csv(root / "list.csv").samples["train"]) == 4
-    assert "list.splits.csv cannot be written" in caplog.text
+@pytest.mark.parametrize("command", ["test", "validate", "fit"])
+def test_splits_of_a_folder(clips: Path, tmp_path: Path, cache: Path, command: str) -> None:
+    ours = fit("folder", "--data.root", str(clips))
+    assert (clips / "splits.csv").is_file()
+    theirs = shutil.copytree(clips, tmp_path / "theirs")
+    (theirs / "splits.csv").unlink()
+    before, argv = tree(theirs), [command, "--ckpt_path", moved(ours, root=str(theirs)), *TRAINER]
+    argv += ["--trainer.max_epochs", "2"] if command == "fit" else []
+    assert main(argv) == 0
+    assert tree(theirs) == before
+    (kept,) = (cache / "vidcore" / "splits").iterdir()
+    again = kept.read_text()
+    assert main(argv) == 0
+    assert tree(theirs) == before and kept.read_text() == again
+    assert list((cache / "vidcore" / "splits").iterdir()) == [kept]
 
 
-def test_a_cache_that_can_be_written_to_takes_them(root, tmp_path, monkeypatch, read_only):
-    monkeypatch.setattr(files, "user_cache_path", lambda name: tmp_path / "cache" / name)
-    read_folder(root)
-    assert len(list((tmp_path / "cache").rglob("*.csv"))) == 1
-    assert splits.cached_path(root / "splits.csv", "splits").is_file()
+def test_a_folder_that_the_user_names_is_written_to(clips: Path, tmp_path: Path) -> None:
+    ours = fit("folder", "--data.root", str(clips))
+    other = shutil.copytree(clips, tmp_path / "other")
+    (other / "splits.csv").unlink()
+    argv = ["fit", "--ckpt_path", moved(ours), "--data.root", str(other), *TRAINER, "--trainer.max_epochs", "2"]
+    assert main(argv) == 0
+    assert (other / "splits.csv").is_file()
 
 
-def test_moving_digits_say_where_else(no_cache):
-    data = MovingDigits(num_train=1, num_val=1, num_test=1)
-    with pytest.raises(UserError, match=r"moving_digits cannot be kept.*--data\.root") as caught:
-        data.prepare_data()
-    assert "\n" not in str(caught.value)
+def test_splits_of_a_csv_file_and_in_python(clips: Path, tmp_path: Path) -> None:
+    lines = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *lines, ""]))
+    ours = fit("csv", "--data.path", str(tmp_path / "labels.csv"))
+    (tmp_path / "labels.splits.csv").unlink()
+    data = VideoDataModule.load_from_checkpoint(moved(ours))
+    assert len(data.samples("train")) == 6 and data.read_only
+    assert main(["test", "--ckpt_path", "theirs.ckpt", *TRAINER]) == 0
+    assert not (tmp_path / "labels.splits.csv").exists()
+    assert not VideoDataModule.load_from_checkpoint("theirs.ckpt", path="other.csv").read_only
 
 
-def test_moving_digits_in_a_folder_that_is_a_file(tmp_path):
-    (tmp_path / "file").touch()
-    data = MovingDigits(num_train=1, num_val=1, num_test=1, root=str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"moving_digits cannot be kept in .*file"):
-        data.prepare_data()
+def test_rendered_digits(tmp_path: Path, cache: Path) -> None:
+    options = DigitOptions("glyph", 32, 16, num_frames=4)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    made = make_moving_digits(options, {"train": 1, "val": 1, "test": 1}, theirs, False, read_only=True)
+    assert cache in made.parents and not list(theirs.iterdir())
+    ours = make_moving_digits(options, {"train": 1, "val": 1, "test": 1}, theirs, False)
+    assert make_moving_digits(options, {"train": 1, "val": 1, "test": 1}, theirs, False, read_only=True) == ours
 
 
-def test_flow_is_computed_without_the_cache(no_cache, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(flow, "optical_flow", lambda before, after, method: torch.zeros(2, 8, 8))
-    flow._say_once.cache_clear()
-    frame = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    with caplog.at_level(logging.WARNING):
-        for name in ("a.mp4", "b.mp4"):
-            fields = flow.FlowSource().fields(str(tmp_path / name))
-            fields.compute(0, frame, frame)
-            assert fields.read(flow.np.array([0])).shape == (1, 2, 8, 8)
-    assert caplog.text.count("flow is computed again at each start") == 1
-    with pytest.raises(UserError, match="name another folder as flow cache"):
-        (tmp_path / "file").touch()
-        flow.FlowSource(cache=str(tmp_path / "file")).fields("a.mp4").compute(0, frame, frame)
-
-
-def test_a_user_without_a_home_folder(monkeypatch):
-    def unknown(name):
-        raise RuntimeError("could not determine the home directory")
-
-    for answer in (lambda name: Path("~/.cache", name), unknown):
-        monkeypatch.setattr(files, "user_cache_path", answer)
-        with pytest.raises(FileNotFoundError, match="set HOME or XDG_CACHE_HOME"):
-            files.cache_folder()
-    monkeypatch.setattr(files, "user_cache_path", platformdirs.user_cache_path)
-    assert files.cache_folder().is_absolute()
+def test_flow(clips: Path, tmp_path: Path, cache: Path) -> None:
+    pytest.importorskip("cv2")
+    data = ["folder", "--data.root", str(clips), "--data.flow.cache", str(tmp_path / "flow")]
+    ours = fit(*data, model="small_models.Everything")
+    assert len(tree(tmp_path / "flow")) > 20
+    (tmp_path / "theirs").mkdir()
+    content = torch.load(ours, weights_only=True)["datamodule_hyper_parameters"]["flow"]
+    theirs = moved(ours, flow={**content, "cache": str(tmp_path / "theirs")})
+    assert main(["test", "--ckpt_path", theirs, *TRAINER]) == 0
+    assert main(["predict", str(clips / "red"), "--ckpt_path", theirs, "--accelerator", "cpu"]) == 0
+    assert not list((tmp_path / "theirs").iterdir())
+    assert tree(cache / "vidcore" / "flow")  # of vid predict
+    assert load_module(theirs).flow_source["cache"] == str(tmp_path / "theirs")
+    assert main(["test", "--ckpt_path", theirs, "--data.flow.cache", str(tmp_path / "mine"), *TRAINER]) == 0
+    assert tree(tmp_path / "mine")

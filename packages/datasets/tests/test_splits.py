@@ -134,3 +134,12 @@ def test_too_few_clips(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing left for test.* needs 3 clips"):
         remembered_splits(clips(a=2, b=2), tmp_path / "splits.csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_begin_like_formulas_keep_their_splits(tmp_path: Path) -> None:
+    strata = {f"{sign}{number}.mp4": "a" for sign in ("=", "-", "@x/", "'+") for number in range(4)}
+    drawn = remembered_splits(strata, tmp_path / "splits.csv")
+    with (tmp_path / "splits.csv").open() as file:
+        written = [line.partition(",")[0] for line in file][1:]
+    assert len(written) == 16 and all(cell.startswith("'") for cell in written)
+    assert remembered_splits(strata, tmp_path / "splits.csv", seed=9) == drawn

@@ -337,7 +337,11 @@ def test_published(stream, tmp_path, monkeypatch, caplog):
 def test_every_variant_has_published_weights():
     for variant in ("a0", "a1", "a2", "a3", "a4", "a5"):
         for stream in (False, True):
-            assert published_weights(variant, stream)["k600"].url.startswith("https://")
+            found = published_weights(variant, stream)
+            assert found["k600"].url.startswith("https://")
+            port = "k600_tf" in found
+            assert found["k600"].pinned_by == ("revision" if port else "nothing")
+            assert not port or found["k600_tf"].pinned_by == "nothing"
     assert published_weights("t0", False) == {}
     with pytest.raises(UserError, match="no weights at nothing; published for this network: k600"):
         MoViNetModule(Task.numbered(4)).load_weights("nothing")

@@ -6,6 +6,7 @@ import csv
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,8 @@ class VideoDataModule(LightningDataModule):
         self.trained_on: bool | None = None
         """Whether these are the data of the training of the model that is evaluated; None: none is. See
         :meth:`evaluate_as`."""
+        self.read_only = False
+        """Whether nothing is written to the folders of the data; see :meth:`leave_unwritten`."""
         self.model_task: Task | None = None
         """What the model that is evaluated predicts; None: none is. See :meth:`evaluate_as`."""
         self._trained_in = ""
@@ -108,11 +111,13 @@ class VideoDataModule(LightningDataModule):
         Raises:
             UserError: See :func:`vidcore.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in
+        from vidcore.checkpoint import class_in, read_checkpoint
 
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):
-            return super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
+            data = super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
+            data.leave_unwritten(read_checkpoint(checkpoint_path)["datamodule_hyper_parameters"])
+        return data
 
     @property
     def task(self) -> Task:
@@ -137,6 +142,21 @@ class VideoDataModule(LightningDataModule):
         self.model_task = task
         self.trained_on = not whole or _place(self.hparams) == _place(training)
         self._trained_in = "" if self.trained_on else _folder(training)
+
+    def leave_unwritten(self, saved: Mapping[str, Any]) -> None:
+        """Only read the folders that a checkpoint names; what would be written there goes into the user's cache.
+
+        Args:
+            saved: The data's hyperparameters in the checkpoint. Where others have taken their place, they do not count.
+        """
+
+        def same(ours: Any, theirs: Any) -> bool:
+            return bool(ours and theirs) and _resolved(str(ours)) == _resolved(str(theirs))
+
+        self.read_only = any(same(self.hparams.get(name), saved.get(name)) for name in ("root", "path"))
+        flow = saved.get("flow")
+        if isinstance(flow, Mapping) and same(self.flow.cache, flow.get("cache")):
+            self.flow = replace(self.flow, read_only=True)
 
     @property
     def clip_spec(self) -> ClipSpec:

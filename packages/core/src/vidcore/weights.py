@@ -44,6 +44,11 @@ class Weights:
     metrics: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def pinned_by(self) -> str:
+        """What fixes the bytes at the address: ``sha256``, ``revision`` (the address names a commit) or ``nothing``."""
+        return "sha256" if self.sha256 else "revision" if re.search(r"/[0-9a-f]{40}/", self.url) else "nothing"
+
     def fetch(self, folder: str | Path | None = None) -> Path:
         """The file on this machine, downloaded unless it is there already; its checksum is verified either way.
 

@@ -13,6 +13,7 @@ from vidcore.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.cached_index import cached_annotations
+from vidcore_datasets.tables import reading_only
 
 
 class Annotated(VideoDataModule):
@@ -33,9 +34,10 @@ class Annotated(VideoDataModule):
     @cached_property
     def annotations(self) -> Annotations:
         """What :meth:`read` gives; read at first use, or taken from the cache if no file has changed."""
-        if self.cached:
-            return cached_annotations(self.read, type(self).__name__.lower(), self._options())
-        annotations = self.read()
+        with reading_only(self.read_only):
+            if self.cached:
+                return cached_annotations(self.read, type(self).__name__.lower(), self._options())
+            annotations = self.read()
         return replace(annotations, samples={key: SampleIndex.of(part) for key, part in annotations.samples.items()})
 
     def _options(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -29,7 +30,11 @@ _MARKER = "options.json"
 
 
 def make_moving_digits(
-    options: DigitOptions, counts: Mapping[str, int], root: str | Path | None = None, progress: bool = True
+    options: DigitOptions,
+    counts: Mapping[str, int],
+    root: str | Path | None = None,
+    progress: bool = True,
+    read_only: bool = False,
 ) -> Path:
     """Renders the data set, unless it is there already, and returns its folder.
 
@@ -44,12 +49,19 @@ def make_moving_digits(
         counts: Clips by split.
         root: Where data sets are kept; the user's cache if not given.
         progress: Whether to show a progress bar, on stderr.
+        read_only: Whether ``root`` is only read: what is not complete there is rendered into the user's cache.
 
     Raises:
         UserError: The folder cannot be written to.
     """
+    description = {"version": VERSION, "counts": dict(counts), **asdict(options)}
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
+    name = f"{options.decides}-{options.frame_size}px-{digest}"
+    if read_only and root and not (Path(root) / name / _MARKER).is_file():
+        root = None
     try:
-        return _made(options, counts, Path(root) if root else cache_folder() / "moving_digits", progress)
+        folder = (Path(root) if root else cache_folder() / "moving_digits") / name
+        return folder if (folder / _MARKER).is_file() else _made(options, counts, folder, description, progress)
     except OSError as error:
         raise UserError(
             f"moving_digits cannot be kept{f' in {root}' if root else ''}: {error}; "
@@ -57,12 +69,10 @@ def make_moving_digits(
         ) from error
 
 
-def _made(options: DigitOptions, counts: Mapping[str, int], root: Path, progress: bool) -> Path:
-    description = {"version": VERSION, "counts": dict(counts), **asdict(options)}
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
-    folder = root / f"{options.decides}-{options.frame_size}px-{digest}"
-    if (folder / _MARKER).is_file():
-        return folder
+def _made(
+    options: DigitOptions, counts: Mapping[str, int], folder: Path, description: Mapping[str, Any], progress: bool
+) -> Path:
+    root = folder.parent
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f"{folder.name}.lock"):
         if (folder / _MARKER).is_file():

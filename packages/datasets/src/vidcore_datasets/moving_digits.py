@@ -120,9 +120,9 @@ class MovingDigits(Annotated):
 
     def prepare_data(self) -> None:
         """Renders the files, unless they are there already."""
-        make_moving_digits(self.options, self.counts, self.root)
+        make_moving_digits(self.options, self.counts, self.root, read_only=self.read_only)
 
     def read(self) -> Annotations:
         """What the files hold; rendered first if need be."""
-        folder = make_moving_digits(self.options, self.counts, self.root)
+        folder = make_moving_digits(self.options, self.counts, self.root, read_only=self.read_only)
         return read_moving_digits(folder, self.options.classes, self.detection)

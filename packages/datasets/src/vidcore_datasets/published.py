@@ -18,7 +18,7 @@ from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.find_videos import find_videos
 from vidcore_datasets.inputs import depends_on
 from vidcore_datasets.splits import first_few
-from vidcore_datasets.tables import write_table_or_cache
+from vidcore_datasets.tables import reading_only, write_table_or_cache
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,8 @@ class PublishedData(Annotated):
             return samples
         name = self.published.name
         report = Path(self.root) / f"missing_{name}_{split}.csv"
-        return present(samples, self._places, self.missing, f"{name}, {split}", report)
+        with reading_only(self.read_only):
+            return present(samples, self._places, self.missing, f"{name}, {split}", report)
 
 
 def official_file(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from vidcore.errors import UserError
@@ -15,6 +18,18 @@ from vidcore.writing import cell, replacing
 from vidcore_datasets.inputs import depends_on
 
 logger = logging.getLogger(__name__)
+
+_read_only: ContextVar[bool] = ContextVar("_read_only", default=False)
+
+
+@contextmanager
+def reading_only(on: bool) -> Iterator[None]:
+    """Within the block :func:`write_table_or_cache` writes to the user's cache alone."""
+    token = _read_only.set(on)
+    try:
+        yield
+    finally:
+        _read_only.reset(token)
 
 
 def read_table(file: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
@@ -63,12 +78,14 @@ def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path | None:
-    """Write a CSV file at its place or, where that refuses, at :func:`cached_path`.
+    """Write a CSV file at its place or, where that refuses or is only read, at :func:`cached_path`.
 
     Returns:
         Where it is; None, with a warning, if it could be written in neither place.
     """
     try:
+        if _read_only.get() and cache_folder() not in file.parents:
+            raise PermissionError(errno.EROFS, "is only read", str(file))
         write_table(file, header, rows)
     except OSError:
         try:

@@ -26,7 +26,7 @@ EARLIER = torch.tensor([1 / 6, 0], dtype=torch.float64)
 """Extra state (:meth:`MoViNet.get_extra_state`) of weights that were saved before they said it themselves."""
 
 _OFFICIAL = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
-_PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/main/weights"
+_PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/c2d1edf48fc6c5259707f9d833f22171b4f63493/weights"
 
 # From our names to those of the official TensorFlow code, step by step; "@" is what it calls a convolution.
 _RENAME = (
@@ -142,7 +142,8 @@ def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
     """The released weights of a network by name.
 
     ``k600``: the PyTorch port's file where there is one, so that TensorFlow need not be installed; ``k600_tf``: the
-    official checkpoint that it was made from. Neither publisher gives checksums.
+    official checkpoint that it was made from. Neither publisher gives checksums; the port's address names
+    a commit, which fixes the file.
     """
     spec = VARIANTS[variant]
     if spec.top1 is None or variant == "t0":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def run(
     continued: Path | None = None,
     evaluated: str | None = None,
     whole: bool = True,
+    saved: Mapping[str, Any] | None = None,
 ) -> int:
     """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them.
 
@@ -51,6 +52,7 @@ def run(
         continued: The folder of the run that a training goes on with; None: it is a new run.
         evaluated: The checkpoint that is evaluated, if any.
         whole: See :func:`vidcore.cli.train.main`.
+        saved: Arguments of the data that are a checkpoint's; its folders are only read.
 
     Returns:
         The exit status: 1 where samples to evaluate could not be read.
@@ -67,7 +69,7 @@ def run(
                 VideoDataModule,
                 chosen=chosen,
                 continued=continued,
-                task_from=functools.partial(_task, evaluated, whole),
+                task_from=functools.partial(_task, evaluated, whole, saved or {}),
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
@@ -355,12 +357,13 @@ def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
 
 
-def _task(evaluated: str | None, whole: bool, data: VideoDataModule) -> dict[str, Any]:
+def _task(evaluated: str | None, whole: bool, saved: Mapping[str, Any], data: VideoDataModule) -> dict[str, Any]:
     """The task of the data, or of the checkpoint that is evaluated on them.
 
     Raises:
         UserError: The data have a class that the checkpoint does not know, or are of another kind.
     """
+    data.leave_unwritten(saved)
     if evaluated is None:
         return data.task.as_dict()
     checkpoint = read_checkpoint(evaluated)

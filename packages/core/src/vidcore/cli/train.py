@@ -36,6 +36,7 @@ def main(command: str, argv: list[str], whole: bool = True) -> int:
     continued = runs.continued(Path(checkpoint), chosen) if command == "fit" and checkpoint else None
     if command == "fit" and not helps:
         argv = [*one_length(argv), *argv]
+    saved: dict[str, Any] = {}
     from vidcore.checkpoint import require_trusted
     from vidcore.cli import lightning
 
@@ -46,13 +47,14 @@ def main(command: str, argv: list[str], whole: bool = True) -> int:
     elif checkpoint is not None:
         parts = lightning.checkpoint_config(checkpoint, keep_data=named or "data" not in chosen)
         require_trusted(parts, chosen, checkpoint)
+        saved = parts.get("data", {}).get("init_args", {})
         chosen = {option: part["class_path"] for option, part in parts.items()} | chosen
         with naming(checkpoint, "{} holds arguments that are no plain values"):
             argv = ["--config", json.dumps(parts), *argv]
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
-    return lightning.run(command, argv, chosen, continued, checkpoint if command != "fit" else None, whole)
+    return lightning.run(command, argv, chosen, continued, checkpoint if command != "fit" else None, whole, saved)
 
 
 def one_length(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,21 +32,33 @@ def list_weights(command: str, argv: list[str]) -> None:
     parser = ModelParser(command, "Show the weights that were published for a network: --model NAME --model.variant …")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
     arguments = parser.parse(argv)
+    found = _model(arguments).published_weights()
     rows = [
         {
             "name": name,
             "classes": len(weights.classes),
             **weights.metrics,
             **weights.options,
-            "sha256": weights.sha256 or "kept at the first download",
+            "sha256": weights.sha256 or None,
+            "pinned_by": weights.pinned_by,
             "url": weights.url,
         }
-        for name, weights in _model(arguments).published_weights().items()
+        for name, weights in found.items()
     ]
+    loose = ", ".join(name for name, weights in found.items() if weights.pinned_by == "nothing")
+    if loose:
+        print(
+            f"vid: {loose}: neither a checksum nor a revision fixes what the address gives; the checksum of the first "
+            "download is kept beside it, and later downloads must have the same",
+            file=sys.stderr,
+        )
     if arguments.json:
         print(json.dumps(rows, indent=2))
     elif rows:
-        print_table(list(rows[0]), [{key: str(value) for key, value in row.items()} for row in rows])
+        print_table(
+            list(rows[0]),
+            [{key: "none" if value is None else str(value) for key, value in row.items()} for row in rows],
+        )
     else:
         print("no weights were published for this network")
 

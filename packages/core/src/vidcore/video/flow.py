@@ -55,6 +55,7 @@ class FlowSource:
             ``""``: nothing is kept.
         published: Nothing is computed: the folder that a video's fields are in, e.g. ``/data/flow/{parent}/{stem}``;
             ``{stem}`` is the video's name without ending and ``{parent}`` the name of the folder that it is in.
+        read_only: Whether nothing is added to ``cache``.
 
     Raises:
         ValueError: An unknown method; a pattern of folders that does not tell videos apart.
@@ -63,6 +64,7 @@ class FlowSource:
     method: Method = "farneback"
     cache: str | None = None
     published: str | None = None
+    read_only: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -97,7 +99,8 @@ class FlowSource:
         # The size tells most changes of a file; times would lose the cache when files are copied.
         key = f"{path.absolute()}\0{path.stat().st_size if path.is_file() else 0}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        return FlowFields(root / self.method / f"{called.stem}_{digest}", self.method, must_keep=self.cache is not None)
+        folder = root / self.method / f"{called.stem}_{digest}"
+        return FlowFields(folder, self.method, self.cache is not None, self.read_only)
 
 
 class FlowFields:
@@ -111,13 +114,16 @@ class FlowFields:
         folder: Where they are and go; None: they are kept here.
         method: How missing ones are computed; None: they are not.
         must_keep: Whether it is an error if the folder cannot be written to, and not only a warning.
+        read_only: Whether nothing is written to the folder.
 
     Raises:
         VideoError: Nothing is computed, and there are no fields.
     """
 
-    def __init__(self, folder: Path | None, method: Method | None, must_keep: bool = True) -> None:
-        self.folder, self.method, self.must_keep = folder, method, must_keep
+    def __init__(
+        self, folder: Path | None, method: Method | None, must_keep: bool = True, read_only: bool = False
+    ) -> None:
+        self.folder, self.method, self.must_keep, self.read_only = folder, method, must_keep, read_only
         self._files: dict[tuple[str, int], Path] = {}
         self._encoded: dict[tuple[str, int], bytes] = {}
         try:
@@ -157,7 +163,7 @@ class FlowFields:
             content = io.BytesIO()
             Image.fromarray(picture.numpy()).save(content, "jpeg", quality=QUALITY)
             self._encoded[axis, field] = content.getvalue()
-            if self.folder is not None:
+            if self.folder is not None and not self.read_only:
                 try:
                     _write(self.folder / f"flow_{axis}_{field + 1:05d}.jpg", self._encoded[axis, field])
                 except UserError as error:
