@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from vidcore.batch import Batch
 from vidcore.checkpoint import read_checkpoint
 from vidcore.errors import UserError
 from vidcore.metrics import ClassificationMetrics
+from vidcore.text import to_json
 from vidcore_adafocus.exits import check_budget, confidence, exit_steps, look_threshold, mean_cost, thresholds_for
 from vidcore_adafocus.module import AdaFocusModule
 
@@ -140,7 +140,7 @@ class ExitSweep(Callback):
             print("  ".join(f"{row[name]:{width}.4g}" for name, width in widths.items()))
         if self.output:
             Path(self.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.output).write_text(json.dumps(self.rows, indent=2) + "\n", encoding="utf-8")
+            Path(self.output).write_text(to_json(self.rows, indent=2) + "\n", encoding="utf-8")
         if self.save and self.source:
             write_thresholds(self.source, self.save, self.thresholds[0], self.by)
 

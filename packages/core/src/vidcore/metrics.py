@@ -94,7 +94,7 @@ class ClassificationMetrics(Metric):
     which do not saturate.
 
     ``compute`` returns fractions in [0, 1]: ``top1``, ``top5`` (with more than five classes) and ``mean_class`` (mean
-    over the classes that occur of the accuracy within each), or ``map``.
+    over the classes that occur of the accuracy within each), or ``map``; NaN where any logit is NaN.
     """
 
     ids: list[Tensor]
@@ -141,9 +141,11 @@ class ClassificationMetrics(Metric):
         target = dim_zero_cat(self.targets)[first]
         self.judged = (scores, target)
         classes = self.task.num_classes
+        unknown = scores.isnan().any()  # no number would be true of a video that the model has no answer for
         if self.task.kind == "multi_label":
             # Classes without a positive have no average precision; they are left out of the mean.
-            return {"map": average_precision(scores, target)[target.sum(0) > 0].mean()}
+            each = average_precision(scores, target)[target.sum(0) > 0]
+            return {"map": each.mean().where(~unknown, torch.nan)}
         hits = scores.argmax(-1) == target
         metrics = {
             "top1": hits.float().mean(),
@@ -151,13 +153,13 @@ class ClassificationMetrics(Metric):
         }
         if classes > 5:
             metrics["top5"] = multiclass_accuracy(scores, target, classes, average="micro", top_k=5)
-        return metrics
+        return {name: value.where(~unknown, torch.nan) for name, value in metrics.items()}
 
 
 class DetectionMetrics(Metric):
     """COCO mean average precision over every frame of every clip, through torchmetrics.
 
-    ``compute`` returns ``map`` (IoU 0.50 to 0.95) and ``map50``, fractions in [0, 1].
+    ``compute`` returns ``map`` (IoU 0.50 to 0.95) and ``map50``, fractions in [0, 1]; NaN where a box or score is.
 
     Raises:
         UserError: No backend is installed.
@@ -179,6 +181,9 @@ class DetectionMetrics(Metric):
         clips = [clip for part in gathered(self.clips) for clip in part]
         if not clips:
             return {}
+        boxes = [frame[name] for found, _ in clips for frame in found for name in ("boxes", "scores")]
+        if any(value.isnan().any() for value in boxes):
+            return {"map": torch.tensor(torch.nan), "map50": torch.tensor(torch.nan)}
         metric = self._average_precision()
         for found, true in clips:
             metric.update(found, true)

@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -317,12 +317,15 @@ class VideoModule(LightningModule):
         self._unreadable += len(batch.get("errors", ()))
 
     def on_train_epoch_end(self) -> None:
-        """Logs how many samples were replaced since they could not be read, in all processes."""
+        """Log how many samples of all processes were replaced as they could not be read; stop a diverged training."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, VideoDataModule):
             data.share_unreadable()
         self.log("train/unreadable", float(self._unreadable), reduce_fx="sum", sync_dist=True)
         self._unreadable = 0
+        if self.trainer.strategy.reduce_boolean_decision(not weights_finite(self), all=False):
+            rank_zero_warn(f"weights are NaN or infinite after epoch {self.current_epoch + 1}: training stops")
+            self.trainer.should_stop = True
 
     def _follow_stages(self) -> None:
         stages = self.stages()
@@ -505,6 +508,11 @@ class VideoModule(LightningModule):
             output = self(batch)
         macs = macs_per_row(output.usage, self.costs(), len(ids))
         return rows + video_rows(output, ids, self.task, macs, seconds[0])
+
+
+def weights_finite(module: nn.Module) -> bool:
+    """Return whether all parameters are finite; those of a diverged training are NaN or infinite."""
+    return all(bool(parameter.isfinite().all()) for parameter in module.parameters())
 
 
 class _Forward(nn.Module):

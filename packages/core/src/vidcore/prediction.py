@@ -60,10 +60,11 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
 def top(scores: Tensor, task: Task) -> list[dict[str, Any]]:
     """The :data:`TOP` best classes of :func:`~vidcore.metrics.video_scores` (K,), each as ``class`` and ``score``.
 
-    Scores are probabilities, and their order is that of the logits where the probabilities are equal by rounding.
+    Scores are probabilities, and their order is that of the logits where the probabilities are equal by rounding. Those
+    that are NaN come last.
     """
-    best = scores.topk(min(TOP, task.num_classes))
+    order = scores.nan_to_num(nan=-torch.inf, neginf=-torch.inf).topk(min(TOP, task.num_classes)).indices
     return [
         {"class": task.classes[index], "score": round(score, 4)}
-        for score, index in zip(probabilities(best.values, task).tolist(), best.indices.tolist(), strict=True)
+        for score, index in zip(probabilities(scores[order], task).tolist(), order.tolist(), strict=True)
     ]

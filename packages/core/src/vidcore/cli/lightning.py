@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from vidcore.checkpoint import config_of, read_checkpoint, task_of
 from vidcore.classes import shown
@@ -25,7 +26,7 @@ from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, causes, naming
 from vidcore.metrics import MAIN_METRIC
-from vidcore.module import VideoModule
+from vidcore.module import VideoModule, weights_finite
 from vidcore.redaction import redacted
 from vidcore.report.callback import Report, judged_clips
 from vidcore.report.loggers import logger_in, wandb_ends
@@ -206,9 +207,9 @@ class VidCLI(LightningCLI):
         if checkpoints and not _has(callbacks, ModelCheckpoint):
             metric = f"val/{MAIN_METRIC[self.model.task.kind]}"
             common: dict[str, Any] = {"dirpath": self.folder / "checkpoints", "enable_version_counter": False}
-            best = ModelCheckpoint(monitor=metric, mode="max", filename="best", **common)
+            best = FiniteCheckpoint(monitor=metric, mode="max", filename="best", **common)
             # Not save_last: that copies the best, where what resumes a training is the newest.
-            last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
+            last = FiniteCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
             callbacks += [best, last]
         return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.folder), **kwargs)
 
@@ -246,6 +247,24 @@ class VidCLI(LightningCLI):
                 print(f"kept: {last}, of the last epoch that was finished", file=sys.stderr)
                 print(f"to go on: vid fit --ckpt_path {last}", file=sys.stderr)
             raise
+        self._require_convergence()
+
+    def _require_convergence(self) -> None:
+        """Refuse to recommend the checkpoints of a training that diverged.
+
+        Raises:
+            UserError: A loss or weights are NaN or infinite.
+        """
+        metrics = self.trainer.callback_metrics
+        broken = [name for name in ("train/loss", "val/loss") if name in metrics and not metrics[name].isfinite()]
+        broken += [] if weights_finite(self.model) else ["weights"]
+        if broken:
+            last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
+            kept = f"; kept: {last}, of the last epoch with finite weights" if last and last.is_file() else ""
+            raise UserError(
+                f"training diverged: NaN or infinite after epoch {self.trainer.current_epoch}: {', '.join(broken)}; "
+                f"lower --model.optim.lr, or clip gradients with --trainer.gradient_clip_val{kept}"
+            )
 
     def validate(self, **arguments: Any) -> None:
         """Evaluates on the validation split."""
@@ -290,6 +309,24 @@ class VidCLI(LightningCLI):
                 clips = judged_clips(self.trainer, self.model, "val")
                 print(f"best checkpoint: {best} ({monitor} {score:.4f} on {clips} clips)", file=sys.stderr)
             print(f"next: vid test --ckpt_path {best}", file=sys.stderr)
+
+
+class FiniteCheckpoint(ModelCheckpoint):
+    """ModelCheckpoint that keeps what it saved if training diverges: it skips weights and metrics that are NaN."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See Lightning."""
+        if weights_finite(pl_module):
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See Lightning."""
+        if weights_finite(pl_module):
+            super().on_validation_end(trainer, pl_module)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """See Lightning."""
+        return current is not None and not current.isnan() and super().check_monitor_top_k(trainer, current)
 
 
 class Began(Callback):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import math
 import os
 import sys
 import warnings
@@ -95,7 +96,10 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
             raise UserError("; ".join(dict.fromkeys(failures)))
         if output:
             names = {printable(redacted(path)) for path in paths}
-            rows.failed = sum("error" in row for row in output.join(paths) if row["path"] in names)
+            listed = [row for row in output.join(paths) if row["path"] in names]
+            rows.failed, rows.not_numbers = sum("error" in row for row in listed), sum(map(_without_numbers, listed))
+    if rows.not_numbers:
+        print(f"vid: {rows.not_numbers} videos have scores that are not numbers (null in their rows)", file=sys.stderr)
     if rows.failed:
         print(f"vid: {rows.failed} of {len(paths)} videos could not be read", file=sys.stderr)
     return 1 if rows.failed else 0
@@ -174,7 +178,7 @@ class Rows(Callback):
 
     def __init__(self, output: Output | None, renderer: Renderer | None) -> None:
         self.output, self.renderer = output, renderer
-        self.failed = 0
+        self.failed = self.not_numbers = 0
         self.file: RowFile | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -196,7 +200,9 @@ class Rows(Callback):
             if "error" in row:
                 self.failed += 1
                 print(f"vid: {row['error']}", file=sys.stderr)
-            elif self.renderer is not None:
+            else:
+                self.not_numbers += _without_numbers(row)
+            if self.renderer is not None and "error" not in row:
                 row["rendered"] = printable(str(self.renderer.render(row, trace, batch)))
             row |= {key: printable(redacted(row[key])) for key in ("path", "error") if key in row}
             if self.file is not None:
@@ -218,6 +224,12 @@ class Rows(Callback):
         if self.file is not None:
             self.file.close()
         self.progress.__exit__(None, None, None)
+
+
+def _without_numbers(row: Row) -> bool:
+    """Whether a score is NaN, which is null in files."""
+    scores = [found["score"] for key in ("top", "detections") for found in row.get(key, ())]
+    return any(score is None or math.isnan(score) for score in scores)
 
 
 class Renderer:

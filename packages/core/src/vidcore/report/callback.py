@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -39,7 +40,7 @@ class Report(Callback):
         self.folder, self.model, self.data = folder, model, data
         self.history: list[dict[str, float]] = []
         self._loss, self._steps = torch.zeros(()), 0
-        self._validated = False
+        self._validated = self._trained = False
         self._seen: Collector | None = None
         self._runs: dict[str, float] = {}
 
@@ -64,6 +65,7 @@ class Report(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Adds up the loss where it is: to read it would be to wait for the device."""
+        self._trained = True
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor):
             self._loss, self._steps = self._loss + loss.detach(), self._steps + 1
@@ -111,8 +113,15 @@ class Report(Callback):
         self._write(trainer, pl_module, "test")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the report of a training, with the pictures of its last validation."""
-        self._write(trainer, pl_module, "val")
+        """Writes the report of a training, with the pictures of its last validation; keeps it if nothing was trained.
+
+        A finished training that is resumed ends before its first step, with nothing to show.
+        """
+        page = self.folder / "report" / "index.html"
+        if self._trained or not page.is_file():
+            self._write(trainer, pl_module, "val")
+        elif trainer.is_global_zero:
+            print(f"report: {page}, of before: nothing was left to train", file=sys.stderr)
 
     def _watch(self, trainer: Trainer, pl_module: LightningModule, batches: float) -> None:
         assert isinstance(pl_module, VideoModule)
@@ -157,6 +166,8 @@ class Report(Callback):
             metrics.setdefault(f"{split}/gmacs", sum(part.gmacs * part.runs for part in components))
         judged = getattr(module.test_metrics if split == "test" else module.val_metrics, "judged", None)
         scores, targets = (value.cpu().numpy() for value in judged) if judged is not None else (None, None)
+        if scores is not None and np.isnan(scores).any():  # no figure would be true of them
+            scores = targets = None
         config = self.folder / "config.yaml"
         return Summary(
             run="/".join(self.folder.parts[-2:]),

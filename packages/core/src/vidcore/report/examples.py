@@ -88,6 +88,8 @@ def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Ex
         predicted = (
             ", ".join(f"{task.classes[index]} {100 * float(scores[index]):.0f} %" for index in chosen) or "nothing"
         )
+        if scores.isnan().any():
+            predicted, chosen = "NaN", []
         held = [int(truth)] if task.kind == "single_label" else truth.nonzero()[:, 0].tolist()
         true, right = ", ".join(task.classes[index] for index in held) or "nothing", held == chosen
     else:

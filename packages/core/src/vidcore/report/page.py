@@ -60,7 +60,8 @@ def tiles(summary: Summary) -> list[dict[str, str]]:
     found = [
         {"name": called(name), "value": written(name, summary.metrics[name]), "note": ""} for name in accuracy + cost
     ]
-    best = max((row for row in summary.history if summary.main in row), key=lambda row: row[summary.main], default=None)
+    judged = [row for row in summary.history if not math.isnan(row.get(summary.main, math.nan))]
+    best = max(judged, key=lambda row: row[summary.main], default=None)
     on = f"on {summary.clips} clips" if summary.clips else ""
     if best is not None and found:
         on = f"best {written(summary.main, best[summary.main])}, epoch {best['epoch']:.0f}, {on}".rstrip(", ")

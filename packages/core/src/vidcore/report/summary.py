@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,9 @@ def points(summary: Summary, runs: Path) -> dict[str, tuple[float, float]]:
         try:
             theirs = json.loads(path.read_text())
             if all(theirs[key] == ours[key] for key in ("data", "classes", "main")):
-                found[theirs["run"]] = (theirs["metrics"][f"{summary.split}/gmacs"], theirs["metrics"][summary.main])
+                point = (theirs["metrics"][f"{summary.split}/gmacs"], theirs["metrics"][summary.main])
+                if all(map(math.isfinite, point)):  # TypeError: null, which was not a number
+                    found[theirs["run"]] = point
         except (OSError, ValueError, LookupError, TypeError):
             continue  # of another version, or being written
     if summary.point is not None:

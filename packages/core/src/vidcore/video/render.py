@@ -33,7 +33,8 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
         lines: Text for all frames, from top to bottom; a line that is too wide is broken, and cut after 200 characters.
         trace: What to draw, in pixels of the frames given. ``windows``: (T, 4) x1, y1, x2, y2, yellow. ``boxes``: for
             each frame a mapping of ``boxes`` (N, 4) and, if known, ``labels`` (N names or numbers) and ``scores`` (N,),
-            green. Boxes without area are left out, and so is whatever else it holds.
+            green. Boxes without area or with coordinates that are not finite are left out, and so is whatever else it
+            holds.
 
     Returns:
         (T, 3, H', W') uint8, H' and W' even, as video encoders want them.
@@ -105,7 +106,7 @@ def _outline(pen: ImageDraw.ImageDraw, boxes: Any, captions: list[str], factor: 
     line = max(2, int(font.size) // 7)
     for box, caption in zip(boxes, captions, strict=True):
         left, top, right, bottom = (float(value) * factor for value in box)
-        if right <= left or bottom <= top:
+        if not (-math.inf < left < right < math.inf and -math.inf < top < bottom < math.inf):  # NaN among them
             continue
         pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=line)
         if caption:
