@@ -150,7 +150,9 @@ def test_a_training_that_diverges(installed, capsys, monkeypatch, epoch):  # noq
     monkeypatch.setattr(MeanColour, "training_step", diverging)
     assert main(fit(epochs=6)) == 1
     said = capsys.readouterr().err
-    assert f"vid: error: training diverged: NaN or infinite after epoch {epoch + 1}: train/loss, val/loss, weights" in said
+    assert (
+        f"vid: error: training diverged: NaN or infinite after epoch {epoch + 1}: train/loss, val/loss, weights" in said
+    )
     assert "best" not in said and "next:" not in said and "Traceback" not in said
     checkpoints = run(0) / "checkpoints"
     assert {path.name for path in checkpoints.glob("*")} == ({"best.ckpt", "last.ckpt"} if epoch else set())

@@ -384,6 +384,29 @@ def test_rendering_draws_the_prediction_and_touches_no_input(checkpoint, clips, 
             assert min(video.size) >= 240
 
 
+def test_rendering_never_takes_the_place_of_another_videos_picture(checkpoint, tmp_path, monkeypatch):
+    names = ["a/clip.mp4", "b/clip.mp4", "clip.mp4", "clip.mkv", "b/CLIP.mp4", "n\u0303.mp4", "\u00f1.mp4"]
+    names += [f"{'x' * 200}{end}.mp4" for end in "ab"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, COLOURS["red"], number)
+    pictures = {}
+    for number, name in enumerate(names):  # a call for each
+        assert predict(tmp_path / name, checkpoint, "--render", "drawn", "--output", f"{number}.jsonl") == 0
+        (row,) = read(f"{number}.jsonl")
+        pictures[row["rendered"]] = Path(row["rendered"]).read_bytes()
+    assert len(pictures) == len(names)
+    # The same name in another folder, relative to it; and a video again.
+    folder = tmp_path / "a"
+    monkeypatch.chdir(folder)
+    drawn = ["--render", tmp_path / "drawn"]
+    assert predict("clip.mp4", checkpoint, *drawn, "--output", "again.jsonl") == 0
+    monkeypatch.chdir(tmp_path)
+    assert {path: Path(path).read_bytes() for path in pictures} == pictures
+    assert len(list((tmp_path / "drawn").iterdir())) == len(names)
+    assert Path(read("a/again.jsonl")[0]["rendered"]).name == Path(read("0.jsonl")[0]["rendered"]).name
+
+
 def test_rendering_draws_detections(installed, tmp_path, capsys):
     checkpoint = save(BrightestSpot(Task("detection", ("spot",))), "spot", tmp_path / "spot.ckpt")
     video = torch.full((6, 3, 32, 32), 60, dtype=torch.uint8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,26 @@ def test_last_goes_on_with_the_newest_run_and_its_curves(installed, capsys):  # 
     tested = yaml.safe_load((run(1) / "config.yaml").read_text())
     assert tested["ckpt_path"] == str(run(0) / "checkpoints" / "best.ckpt")
     assert tested["data"]["init_args"]["root"] == "clips"
+
+
+def test_a_finished_run_that_is_resumed_is_left_as_it_is(installed, capsys):  # noqa: F811
+    assert main(fit(epochs=2)) == 0
+    files = {path: path.read_bytes() for path in run(0).rglob("*") if path.is_file()}
+    assert run(0) / "report" / "curves.png" in files
+    again = ["fit", "--model", "mean", "--data", "colours", "--ckpt_path"]
+    for checkpoint in ("last", str(run(0) / "checkpoints" / "last.ckpt")):
+        capsys.readouterr()
+        assert main([*again, checkpoint]) == 0
+        said = capsys.readouterr().err
+        assert f"report: {run(0) / 'report' / 'index.html'}, of before: nothing was left to train" in said
+        assert "best checkpoint:" in said
+        assert {path: path.read_bytes() for path in run(0).rglob("*") if path.is_file()} == files
+    assert not run(1).exists()
+
+    # A job that was killed between its last checkpoint and its report still gets one.
+    shutil.rmtree(run(0) / "report")
+    assert main([*again, "last"]) == 0
+    assert (run(0) / "report" / "curves.png").is_file()
 
 
 def test_a_longer_training_follows_the_longer_schedule():

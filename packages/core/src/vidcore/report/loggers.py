@@ -15,7 +15,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from vidcore.errors import UserError
 from vidcore.redaction import redacted
+from vidcore.text import is_utf8
 from vidcore.writing import replacing
 
 
@@ -36,6 +38,8 @@ def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: An
         arguments["purge_step"] = step
     if issubclass(cls, WandbLogger):
         arguments["save_dir"] = str(folder.absolute())  # W&B writes from a process with a folder of its own
+        if not is_utf8(arguments["save_dir"]):
+            raise UserError(f"W&B cannot write to {folder.absolute()}, which is not UTF-8: run vid in another folder")
         arguments["project"] = arguments.get("project") or os.environ.get("WANDB_PROJECT", "vidcore")
         if arguments.get("name") in (None, folder.parent.name):
             arguments["name"] = f"{folder.parent.name}/{folder.name}"
