@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         return _command(argv[0])(argv[0], argv[1:]) or DONE
     except UserError as error:
-        return _report(error, debug)
+        return _report(_user_error_behind(error) or error, debug)
     except KeyboardInterrupt:
         print("vid: interrupted", file=sys.stderr)
         return 130
@@ -130,8 +130,11 @@ def _report(error: UserError, debug: bool) -> int:
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
-    """The user's mistake that a library wrapped in an exception of its own, or a worker process that was lost."""
-    found = (seen if isinstance(seen, UserError) else worker_error(seen) for seen in causes(error))
+    """The user's mistake that a library wrapped in an exception of its own, or a worker process that was lost.
+
+    Torch raises the latter from a signal handler, that is, anywhere, as in a block that takes it for another mistake.
+    """
+    found = [*map(worker_error, causes(error)), *(seen for seen in causes(error) if isinstance(seen, UserError))]
     return next((mistake for mistake in found if mistake is not None), None)
 
 

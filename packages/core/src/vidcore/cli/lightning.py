@@ -256,7 +256,7 @@ class VidCLI(LightningCLI):
             UserError: A loss or weights are NaN or infinite.
         """
         metrics = self.trainer.callback_metrics
-        broken = [name for name in ("train/loss", "val/loss") if name in metrics and not metrics[name].isfinite()]
+        broken: list[str] = [name for name in ("train/loss", "val/loss") if name in metrics and not metrics[name].isfinite()]
         broken += [] if weights_finite(self.model) else ["weights"]
         if broken:
             last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
