@@ -256,8 +256,8 @@ class VidCLI(LightningCLI):
             UserError: A loss or weights are NaN or infinite.
         """
         metrics = self.trainer.callback_metrics
-        broken: list[str] = [name for name in ("train/loss", "val/loss") if name in metrics and not metrics[name].isfinite()]
-        broken += [] if weights_finite(self.model) else ["weights"]
+        losses = [name for name in ("train/loss", "val/loss") if name in metrics and not metrics[name].isfinite()]
+        broken = [*losses, *([] if weights_finite(self.model) else ["weights"])]
         if broken:
             last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
             kept = f"; kept: {last}, of the last epoch with finite weights" if last and last.is_file() else ""
