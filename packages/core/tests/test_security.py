@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from colours import Colours
@@ -138,6 +139,28 @@ def test_a_trainer_refuses_it_too(last, evil):
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     with pytest.raises(UserError, match=r"hyper_parameters\._instantiator is 'evil.call'"):
         trainer.test(MeanColour(data.task), data, ckpt_path=last, verbose=False)
+
+
+@pytest.mark.parametrize(
+    "place", ["memory://bucket/victim.ckpt", "local://{}/victim.ckpt", "{}/checkpoints/../victim.ckpt"]
+)
+def test_a_checkpoint_has_no_file_removed(last, place):
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/victim.ckpt", b"mine")
+    folder = last.parents[1]
+    (folder / "victim.ckpt").write_text("mine")
+    content = torch.load(last, weights_only=True)
+    for state in content["callbacks"].values():
+        if "best_model_path" in state:
+            victim = place.format(folder)
+            state |= {"dirpath": str(last.parent), "best_model_path": victim, "last_model_path": victim}
+            state |= {"best_k_models": {victim: torch.tensor(-1.0)}, "kth_best_model_path": victim}
+            state |= {"kth_value": torch.tensor(-1.0), "best_model_score": torch.tensor(-1.0)}
+    torch.save(content, last)
+    assert main(["fit", "--ckpt_path", str(last), "--trainer.max_epochs", "2"]) == 0
+    assert memory.cat("/bucket/victim.ckpt") == b"mine"
+    assert (folder / "victim.ckpt").read_text() == "mine"
+    assert (last.parent / "best.ckpt").is_file()
 
 
 @pytest.mark.parametrize("load", IN_PYTHON)

@@ -324,6 +324,8 @@ def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_onc
             lambda lines: [lines[0], '{"split": "train", "path": "../../etc/passwd"}'],
             "line 2: .*leads out of the folder",
         ),
+        (lambda lines: [lines[0], '{"split": "train", "path": "C:\\\\a.mp4"}'], "line 2: .*leads out of the folder"),
+        (lambda lines: [lines[0].replace("chunk-0-0", "../chunk-0-0")], "line 1: .*leads out of the folder"),
         (lambda lines: [lines[0], '{"split": "traim", "path": "a.mp4"}'], "line 2: 'traim'"),
     ],
 )

@@ -6,6 +6,7 @@ import copy
 import fnmatch
 import itertools
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -363,6 +364,9 @@ class VideoModule(LightningModule):
                 length that it has exceeded.
         """
         require_harmless(checkpoint, "the checkpoint")
+        if self._trainer is not None:
+            keeps = [each for each in self.trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+            _forget_elsewhere(checkpoint, {str(each.dirpath) for each in keeps})
         ours = self.state_dict()
         for name, value in checkpoint.get("state_dict", {}).items():
             if isinstance(value, Tensor) and name in ours and not torch.can_cast(value.dtype, ours[name].dtype):
@@ -513,6 +517,23 @@ class VideoModule(LightningModule):
 def weights_finite(module: nn.Module) -> bool:
     """Return whether all parameters are finite; those of a diverged training are NaN or infinite."""
     return all(bool(parameter.isfinite().all()) for parameter in module.parameters())
+
+
+def _forget_elsewhere(checkpoint: Mapping[str, Any], folders: set[str]) -> None:
+    """Drop the earlier checkpoints that a checkpoint lists and that are in none of the run's folders.
+
+    Lightning removes the files in the list when better ones come, wherever they are.
+    """
+
+    def here(path: str) -> str:
+        return path if os.path.dirname(path) in folders and ".." not in Path(path).parts else ""  # noqa: PTH120 - URLs
+
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(state, dict) and "best_model_path" in state:
+            for name in ("best_model_path", "last_model_path", "kth_best_model_path"):
+                state[name] = here(str(state.get(name, "")))
+            best = state.get("best_k_models", {})
+            state["best_k_models"] = {path: score for path, score in best.items() if here(str(path))}
 
 
 class _Forward(nn.Module):
