@@ -26,7 +26,7 @@ from vidcore.cli import main
 from vidcore.dataset import VideoDataset
 from vidcore.sampler import SeededSampler
 from vidcore.video import VideoError, open_video
-from vidcore.video.audio import read_audio, read_audio_windows
+from vidcore.video.audio import Sound, read_audio, read_audio_windows
 from vidcore.video.limit import within
 
 TESTS = Path(__file__).parent
@@ -329,11 +329,12 @@ def test_of_a_long_sound_only_windows_are_read(tmp_path, monkeypatch):
     whole = read_audio(path, 8000)
     read = []
 
-    def watched(*arguments):
-        read.append(arguments[2:])
-        return read_audio(*arguments)
+    def watched(sound, *arguments):
+        read.append(arguments[1:])
+        return read_sound(sound, *arguments)
 
-    monkeypatch.setattr("vidcore.video.audio.read_audio", watched)
+    read_sound = Sound.read
+    monkeypatch.setattr(Sound, "read", watched)
     windows = read_audio_windows(path, spec)
     assert read == [(pytest.approx(middle - 0.75), pytest.approx(middle + 0.75)) for middle in (100 / 6, 50, 500 / 6)]
     for window, (start, _) in zip(windows, read, strict=True):

@@ -22,6 +22,7 @@ from vidcore.files import pictures, sha256
 from vidcore.limits import LimitError
 from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.structure import broken_structure
+from vidcore.video.upright import upright_size
 
 # Containers that say in their header how long they are; FFmpeg estimates the length of others.
 _TELL_LENGTH = {"mov", "matroska", "avi", "flv"}
@@ -196,8 +197,7 @@ def _decode(container: InputContainer, report: FileReport) -> str:
         for frame in decode(packet) if packet.stream is video else packet.decode():
             if isinstance(frame, VideoFrame):
                 if not report.frames:
-                    turned = round(frame.rotation / 90) % 2
-                    report.height, report.width = (frame.height, frame.width)[:: -1 if turned else 1]
+                    report.height, report.width = upright_size(frame)
                 report.frames += 1
                 if frame.is_corrupt or packet.is_corrupt:
                     damaged.append(report.frames - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import av
-import numpy as np
 import torch
 from av.container import InputContainer
 from torch import Tensor
@@ -23,7 +23,9 @@ from vidcore.errors import UserError
 from vidcore.redaction import redacted
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.transforms import eval_transform
+from vidcore.video.upright import Upright
 
+_JUMP = 10.0  # seconds between two frames that are no gap but a jump of the time stamps
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts to connect, at most."""
 
@@ -106,6 +108,23 @@ class _Rate:
         return True
 
 
+class _Playing:
+    """Seconds of playback from time stamps that may begin again or jump, as where recordings were joined."""
+
+    def __init__(self) -> None:
+        self.last, self.shift, self.step = -math.inf, 0.0, 0.0
+
+    def __call__(self, stamp: float) -> float:
+        seconds = stamp + self.shift
+        if not 0 <= seconds - self.last <= _JUMP:  # the first, too
+            seconds = max(0.0, self.last + self.step)
+            self.shift = seconds - stamp
+        elif seconds > self.last:
+            self.step = seconds - self.last
+        self.last = seconds
+        return seconds
+
+
 def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iterator[Tensor]:
     """Frames (3, H, W) of one connection; a recording comes at its own rate, and ends where it ends.
 
@@ -113,6 +132,7 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
         VideoError: It cannot be opened, has no pictures, stalls, or breaks off.
     """
     taken, shown = _Rate(spec), redacted(name)
+    upright, playing = Upright("rgb24"), _Playing()
     begun = time.monotonic()
     try:
         with _opened(name, kind, timeout) as container:
@@ -120,12 +140,11 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
                 raise VideoError(shown, "it has no video stream")
             stream = container.streams.video[0]
             for frame in _frames(container.demux(stream)):
-                seconds = float(frame.time or 0) - float((stream.start_time or 0) * (stream.time_base or 0))
+                seconds = playing(float(frame.time or 0))
                 if taken(seconds):
                     if container.duration is not None:
                         time.sleep(max(0.0, begun + seconds - time.monotonic()))
-                    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4).copy()
-                    yield _cut(torch.from_numpy(upright).permute(2, 0, 1), spec)
+                    yield _cut(torch.from_numpy(upright(frame).to_ndarray()).permute(2, 0, 1), spec)
             if container.duration is None:
                 raise VideoError(shown, "it has ended")
     except av.error.ExitError:

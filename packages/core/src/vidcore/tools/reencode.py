@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import torch
 
-from vidcore.video.audio import NoAudioError, read_audio, sound_of
+from vidcore.video.audio import NoAudioError, Sound
 from vidcore.video.decoder import Decoder
 from vidcore.video.pyav import PyavDecoder
+from vidcore.video.upright import Upright
 
 CRF = 20
 """x264's constant rate factor: the loss is hard to see."""
@@ -20,7 +21,6 @@ JPEG_QUALITY = 90
 _CLOCK = 90_000  # Hz, as MPEG counts time
 _PIECE = 10.0  # seconds of sound that are held at a time
 _SOUND_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # of those that AAC knows
-_TURNS = {1: ("transpose=cclock",), 2: ("hflip", "vflip"), 3: ("transpose=clock",)}
 _BLOCK = 16  # frames of a folder that are held at a time
 
 
@@ -93,22 +93,8 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 def small_frames(video: Decoder, short_side: int) -> Iterator[av.VideoFrame]:
     """Every frame in order, upright, yuv420p of limited range, its short side reduced to ``short_side`` pixels."""
-    graph, graph_of, first = None, None, None
-    for frame in _frames(video):
-        first = first or (frame.height, frame.width, round(frame.rotation / 90) % 4)
-        of = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range)
-        if graph is None or of != graph_of:
-            height, width = small_size(*first[:2], short_side)
-            graph, graph_of = av.filter.Graph(), of
-            graph.threads = 1
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, _CLOCK)
-            )
-            names = (f"scale={width}:{height}:flags=bicubic:out_range=tv", *_TURNS.get(first[2], ()), "format=yuv420p")
-            steps = [graph.add(*name.split("=", 1)) for name in names]
-            graph.link_nodes(source, *steps, graph.add("buffersink")).configure()
-        graph.push(frame)
-        yield cast(av.VideoFrame, graph.pull())
+    upright = Upright("yuv420p", functools.partial(small_size, short_side=short_side), ":out_range=tv")
+    return map(upright, _frames(video))
 
 
 def _frames(video: Decoder) -> Iterator[av.VideoFrame]:
@@ -125,10 +111,11 @@ class _Sound:
     """The sound of a video as a mono AAC stream, written piece by piece beside the pictures."""
 
     def __init__(self, source: str, container: av.container.OutputContainer) -> None:
-        self.source, self.container, self.stream = source, container, None
+        self.container, self.stream = container, None
         self.done = 0.0
         try:
-            rate, self.seconds = sound_of(source)
+            self.source = Sound(source)
+            rate, self.seconds = self.source.length()
         except NoAudioError:
             return
         rate = rate if rate in _SOUND_RATES else _SOUND_RATES[-1]
@@ -140,7 +127,7 @@ class _Sound:
             return
         while self.done < self.seconds and (until is None or self.done <= until):
             end = min(self.done + _PIECE, self.seconds)
-            wave = read_audio(self.source, self.stream.rate, self.done, end).numpy()
+            wave = self.source.read(self.stream.rate, self.done, end).numpy()
             if len(wave):
                 frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
                 frame.sample_rate, frame.time_base = self.stream.rate, Fraction(1, self.stream.rate)

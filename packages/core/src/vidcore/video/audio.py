@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
 from vidcore.container import open_container
 from vidcore.files import is_pictures
+from vidcore.video.clock import Clock, joinable
 from vidcore.video.decoder import VideoError
 from vidcore.video.limit import check_time, remaining
-from vidcore.video.pyav import AV_ERRORS, clock_zero
+from vidcore.video.pyav import AV_ERRORS
 from vidcore.video.sampling import audio_middles, audio_windows
 from vidcore.video.source import opened
 
@@ -27,6 +30,8 @@ _PREROLL = 0.5
 _GAP = 3600.0
 # Seconds of sound that are read whole to cut windows out.
 _WHOLE = 60.0
+# Samples that a resampler holds back.
+_DELAY = 64
 
 
 class NoAudioError(VideoError):
@@ -55,26 +60,7 @@ def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end:
         VideoError: The file is missing or broken.
         ValueError: ``start`` is negative, ``end`` before ``start``, or ``rate`` not positive.
     """
-    if rate <= 0 or start < 0 or (end is not None and end < start):
-        raise ValueError(f"cannot read sound from {start} to {end} s at {rate} Hz")
-    # From a whole second on, samples of the source and of the result fall on one grid, so that a window has the
-    # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
-    if is_pictures(path):
-        raise NoAudioError(path)
-    origin = max(0, math.floor(start) - 1)
-    try:
-        with open_container(opened(path), remaining()) as container:
-            if not container.streams.audio:
-                raise NoAudioError(path)
-            wave, source_rate = _read_mono(path, container, origin, None if end is None else end + 1)
-        wave = _resample(wave, source_rate, rate)
-    except AV_ERRORS as error:
-        raise VideoError(path, getattr(error, "strerror", None) or error) from error
-    first = round((start - origin) * rate)
-    wave = wave[first : None if end is None else first + round((end - start) * rate)]
-    if end is not None:
-        wave = np.pad(wave, (0, round((end - start) * rate) - len(wave)))
-    return torch.from_numpy(np.clip(wave, -1, 1))
+    return Sound(path).read(rate, start, end)
 
 
 def read_audio_windows(
@@ -106,17 +92,16 @@ def read_audio_windows(
     """
     rate, length = spec.audio_rate, round(spec.audio_rate * spec.audio_seconds)
     middles = middles or functools.partial(audio_middles, spec=spec)
-    if is_pictures(path):
-        raise NoAudioError(path)
-    seconds = (end if end is not None else sound_of(path)[1]) - start
+    sound_file = Sound(path)
+    seconds = (end if end is not None else sound_file.length()[1]) - start
     if seconds > _WHOLE:
         wanted = middles(seconds)
         windows = audio_windows(seconds, wanted.ravel(), spec)
         pieces = [
-            read_audio(path, rate, start + first, start + first + spec.audio_seconds)[:length] for first in windows
+            sound_file.read(rate, start + first, start + first + spec.audio_seconds)[:length] for first in windows
         ]
     else:
-        sound = read_audio(path, rate, start, end)
+        sound = sound_file.read(rate, start, end)
         wanted = middles(len(sound) / rate)
         firsts = [round(first * rate) for first in audio_windows(len(sound) / rate, wanted.ravel(), spec)]
         if len(sound) < length:
@@ -130,60 +115,125 @@ def silence(spec: ClipSpec) -> Tensor:
     return torch.zeros(spec.segments, round(spec.audio_rate * spec.audio_seconds))
 
 
-def sound_of(path: str | os.PathLike[str]) -> tuple[int, float]:
-    """Rate in Hz, and seconds of sound according to the container, on the clock of the frames; 0 if it does not say.
+class Sound:
+    """The first sound stream of a file.
+
+    Args:
+        path: A video or audio file.
 
     Raises:
-        NoAudioError: There is no audio stream, or a folder of pictures.
-        VideoError: The file is missing or broken.
+        NoAudioError: A picture, or a folder of pictures.
     """
-    if is_pictures(path):
-        raise NoAudioError(path)
-    try:
-        with open_container(opened(path), remaining()) as container:
-            if not container.streams.audio:
-                raise NoAudioError(path)
-            stream = container.streams.audio[0]
-            seconds = (container.duration or 0) / av.time_base
-            if stream.duration is not None and stream.time_base is not None:
-                seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock_zero(container)
-            return stream.rate, seconds
-    except AV_ERRORS as error:
-        raise VideoError(path, getattr(error, "strerror", None) or error) from error
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if is_pictures(path):
+            raise NoAudioError(path)
+        self.path = path
+        self._clock: Clock | None = None
+
+    def length(self) -> tuple[int, float]:
+        """Rate in Hz, and seconds of sound according to the container, on the clock of the frames; 0 if it is silent.
+
+        Raises:
+            NoAudioError: There is no audio stream.
+            VideoError: The file is missing or broken.
+        """
+        try:
+            container, clock = self._open()
+            with container:
+                stream = container.streams.audio[0]
+                seconds = (container.duration or 0) / av.time_base
+                if joinable(container):
+                    seconds = clock.end(stream)
+                elif stream.duration is not None and stream.time_base is not None:
+                    seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - clock.zero
+                rate = stream.rate or next((frame.sample_rate for frame in _decode(container, clock)), 0)
+                return rate, seconds
+        except AV_ERRORS as error:
+            raise VideoError(self.path, getattr(error, "strerror", None) or error) from error
+
+    def read(self, rate: int, start: float = 0.0, end: float | None = None) -> Tensor:
+        """Read a stretch, see :func:`read_audio`."""
+        if rate <= 0 or start < 0 or (end is not None and end < start):
+            raise ValueError(f"cannot read sound from {start} to {end} s at {rate} Hz")
+        # From a whole second on, samples of the source and of the result fall on one grid, so that a window has the
+        # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
+        origin = max(0, math.floor(start) - 1)
+        try:
+            container, clock = self._open()
+            with container:
+                wave, source_rate = _read_mono(self.path, container, clock, origin, None if end is None else end + 1)
+            wave = _resample(wave, source_rate, rate)
+        except AV_ERRORS as error:
+            raise VideoError(self.path, getattr(error, "strerror", None) or error) from error
+        first = round((start - origin) * rate)
+        wave = wave[first : None if end is None else first + round((end - start) * rate)]
+        if end is not None:
+            wave = np.pad(wave, (0, round((end - start) * rate) - len(wave)))
+        return torch.from_numpy(np.clip(wave, -1, 1))
+
+    def _open(self) -> tuple[InputContainer, Clock]:
+        container = open_container(opened(self.path), remaining())
+        if not container.streams.audio:
+            container.close()
+            raise NoAudioError(self.path)
+        if self._clock is None:
+            self._clock = Clock(container)
+            if joinable(container):
+                with container:
+                    for _ in self._clock.packets(container.streams.audio[0]):
+                        check_time(self.path)
+                return self._open()
+        return container, self._clock
 
 
 def _read_mono(
-    path: str | os.PathLike[str], container: av.container.InputContainer, start: float, end: float | None
+    path: str | os.PathLike[str], container: InputContainer, clock: Clock, start: float, end: float | None
 ) -> tuple[np.ndarray, int]:
     """Decode to a waveform in the source's rate whose sample 0 is at second ``start`` of the clock."""
     stream = container.streams.audio[0]
     if stream.codec_context is None:
         raise ValueError("has an audio stream of an unknown kind")
-    zero = clock_zero(container)
     base = float(stream.time_base or 1 / av.time_base)
     rate = stream.rate
-    if start > 0:
-        container.seek(int((start - _PREROLL + zero) / base), stream=stream)
-    to_float = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+    if start > 0 and not clock.joined:
+        container.seek(int((start - _PREROLL + clock.zero) / base), stream=stream)
     pieces: list[tuple[int, np.ndarray]] = []
-    following = 0
-    for frame in container.decode(stream):
+    following, kind, to_float = 0, None, None
+    for frame in _decode(container, clock):
         check_time(path)
+        rate = rate or frame.sample_rate  # not known before where the sound begins late
         # Timestamps may be too coarse to count samples (1 ms in Matroska): trust the count unless they part.
-        place = following if frame.pts is None else round((frame.pts * base - zero - start) * rate)
+        place = following if frame.pts is None else round((frame.pts * base - clock.zero - start) * rate)
         gap = place - following
-        if gap > _GAP * rate or (pieces and abs(gap) <= max(1, math.ceil(base * rate))):
+        near = max(1, math.ceil(base * rate), _DELAY if frame.sample_rate != rate else 0)
+        if gap > _GAP * rate or (pieces and abs(gap) <= near):
             place = following
         if end is not None and place >= (end - start) * rate:
             break
-        samples = np.concatenate([piece.to_ndarray() for piece in to_float.resample(frame)], axis=1).mean(axis=0)
-        pieces.append((place, samples))
-        following = place + len(samples)
-    wave = np.zeros(max(following, 0), np.float32)
+        if to_float is None or kind != (frame.format.name, frame.layout.name, frame.sample_rate):
+            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+            to_float = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
+        blocks = [block.to_ndarray().mean(axis=0) for block in to_float.resample(frame)]
+        pieces.append((place, np.concatenate(blocks) if blocks else np.empty(0, np.float32)))
+        following = place + len(pieces[-1][1])
+    length = max((place + len(samples) for place, samples in pieces), default=0)
+    wave = np.zeros(max(length, 0), np.float32)
     for place, samples in pieces:
         samples = samples[max(0, -place) :]
         wave[max(0, place) : max(0, place) + len(samples)] = samples
     return wave, rate
+
+
+def _decode(container: InputContainer, clock: Clock) -> Iterator[av.AudioFrame]:
+    stream = container.streams.audio[0]
+    passed = av.FFmpegError if joinable(container) else ()
+    for packet in clock.correct(container.demux(stream)):
+        try:
+            frames = packet.decode()
+        except passed:
+            continue
+        yield from cast(list[av.AudioFrame], frames)
 
 
 def _resample(wave: np.ndarray, source_rate: int, rate: int) -> np.ndarray:

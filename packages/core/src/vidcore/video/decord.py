@@ -19,7 +19,8 @@ class DecordDecoder(PyavDecoder):
 
     The index is PyAV's. So are the frames, and :attr:`backend` is ``pyav``, where timestamps do not name frames
     (MPEG program streams, AVI with B-frames), where groups of pictures are open (decord counts wrong after a seek),
-    where the stream is not the one that decord picks, and where it counts other frames or fails.
+    where frames are turned or mirrored, where the stream is not the one that decord picks, in AVI with H.264 or HEVC,
+    and where it counts other frames or fails.
 
     One kind of file is not exact and cannot be told from its packets: H.264 with periodic intra refresh, where key
     frames after the first are only points from which the picture recovers. Use ``pyav`` for such streams.
@@ -28,7 +29,7 @@ class DecordDecoder(PyavDecoder):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
         self._reader: decord.VideoReader | None = None
-        if self.seeks and self.is_default_stream and not self.open_gops:
+        if self.seeks and self.is_default_stream and self.as_stored and not self.open_gops and not self.in_band:
             try:
                 reader = decord.VideoReader(os.path.abspath(self.path), num_threads=1)  # noqa: PTH100 - not a URL
             except (decord.DECORDError, RuntimeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,17 +19,17 @@ from typing import Any, NamedTuple, cast
 import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import PictureType
 from torch import Tensor
 from typing_extensions import Self
 
 from vidcore.container import open_container
 from vidcore.limits import CLIP_PIXELS, FRAMES
+from vidcore.video.clock import Clock, first_streams, joinable
 from vidcore.video.decoder import VideoError
 from vidcore.video.limit import check_time, remaining
 from vidcore.video.source import opened
+from vidcore.video.upright import Upright, is_turned
 
 # Containers whose index leads a seek to a packet with the timestamps it had before.
 _SEEKABLE = {"mov", "matroska", "avi"}
@@ -36,16 +37,12 @@ _SEEKABLE = {"mov", "matroska", "avi"}
 _NEAR = 8
 # A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
 _EMPTY_MPEG4 = 10
-# Packets after which time and number are checked.
-_SOME = 256
+# A message on the orientation in a packet of H.264 or HEVC. What only looks like one costs a little time.
+_ORIENTATION = re.compile(rb"\x2f[\x03\x04].{3,5}\x80", re.DOTALL)
+_MPEG_VIDEO = ("mpeg1video", "mpeg2video")
 _PREDICTED = (PictureType.P, PictureType.B)
 # Everything that PyAV raises on bad data; FFmpegError covers its subclasses that are also OSError or ValueError.
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
-
-
-def clock_zero(container: InputContainer) -> float:
-    """Seconds at which playback starts; a negative start is a codec's pre-roll, which is not played."""
-    return max(0.0, (container.start_time or 0) / av.time_base)
 
 
 class _Packet(NamedTuple):
@@ -100,14 +97,16 @@ class PyavDecoder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file: Any = None  # what FFmpeg reads: the path, or an object where it is no plain file's
-        self._shape: tuple[int, int, int] | None = None  # height and width as stored, quarter turns
-        self._graph: av.filter.Graph | None = None
-        self._graph_of: tuple[object, ...] = ()
+        self._upright = Upright("rgb24")
         self._open()
         try:
-            self._zero = clock_zero(self._container)
+            codec = self._stream.codec_context
+            self._declared = (codec.width, codec.height)
+            self._turned_in_band: bool | None = None  # whether the first packet tells an orientation; not known yet
+            self._clock = Clock(self._container)
             self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
             self._next = -1  # the frame that _decoded yields next; -1: not started
+            self._told: list[int] = []  # when frames are shown as the container tells, if it does for each of them
             self._index = self._read_index() or self._count()
             if not self._index.pts:
                 raise VideoError(self.path, "has no frame that can be decoded")
@@ -129,21 +128,35 @@ class PyavDecoder:
     def times(self) -> Tensor:
         """(num_frames,) float64, when each frame is shown, in seconds."""
         base = self._stream.time_base
-        return torch.tensor(self._index.pts, dtype=torch.float64) * (float(base) if base else 0.0) - self._zero
+        stamps = self._told if len(self._told) == self.num_frames else self._index.pts
+        times = torch.tensor(stamps, dtype=torch.float64) * (float(base) if base else 0.0) - self._clock.zero
+        return times - times[0].clamp(max=0.0) if self._index.counted else times
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels as shown. The first access decodes a frame, which alone tells the rotation."""
-        if self._shape is None:
+        if self._upright.size is None:
             self._read([0])
-        assert self._shape is not None
-        height, width, turns = self._shape
-        return (width, height) if turns % 2 else (height, width)
+        assert self._upright.size is not None
+        return self._upright.size
 
     @property
     def seeks(self) -> bool:
         """Whether timestamps name this file's frames, so that decoding may start at any key frame."""
         return bool(self._index.keys)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the first frame is shown as it is stored: neither turned nor mirrored."""
+        try:
+            return not is_turned(self._fetch(0))
+        except _NotThereError:
+            return False
+
+    @property
+    def in_band(self) -> bool:
+        """Whether frames come with the codec's parameters, which may change, and the container has none."""
+        return "avi" in self._container.format.name and self._stream.codec_context.name in ("h264", "hevc")
 
     @property
     def open_gops(self) -> bool:
@@ -172,16 +185,20 @@ class PyavDecoder:
         Raises:
             VideoError: A frame that the packets promise cannot be decoded.
         """
-        try:
-            for number in range(self.num_frames):
+        number = 0
+        while number < self.num_frames:
+            try:
                 yield self._fetch(number)
-        except _NotThereError as error:
-            raise VideoError(self.path, f"frame {number} of {self.num_frames} cannot be decoded: {error}") from error
+                number += 1
+            except _NotThereError as error:
+                if self._index.counted:
+                    about = f"frame {number} of {self.num_frames} cannot be decoded: {error}"
+                    raise VideoError(self.path, about) from error
+                self._index = self._count()
 
     def close(self) -> None:
         """Close the file."""
         self._decoded = iter(())
-        self._graph = None
         self._container.close()
         if self._file is not self.path:
             self._file.close()
@@ -201,11 +218,11 @@ class PyavDecoder:
             self._container = open_container(self._file, remaining())
         except AV_ERRORS as error:
             raise VideoError(self.path, _reason(error)) from error
-        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        streams = [stream for stream in first_streams(self._container) if stream.type == "video"]
         if not streams:
             self._container.close()
             raise VideoError(self.path, "has no video stream")
-        self._stream = streams[0]
+        self._stream = cast(av.VideoStream, streams[0])
         if self._stream.codec_context is None:
             self._container.close()
             raise VideoError(self.path, "has a video stream of an unknown kind")
@@ -217,56 +234,74 @@ class PyavDecoder:
 
     def _read_index(self) -> _Index | None:
         """Index the packets; None where their timestamps do not name the frames for sure."""
-        packets = []
-        for p in self._container.demux(self._stream):
+        packets, certain, codec = [], True, self._stream.codec_context
+        sequences: set[bytes] = set()  # width and height
+        read = self._clock.packets if joinable(self._container) else self._container.demux
+        for p in read(self._stream):
             if len(packets) % _SOME == 0:
                 check_time(self.path)
                 FRAMES.check(len(packets))
             if not p.size:
                 continue
+            if self._turned_in_band is None:
+                self._turned_in_band = codec.name in ("h264", "hevc") and bool(_ORIENTATION.search(bytes(p)))
+            if codec.name in _MPEG_VIDEO and p.is_keyframe:
+                sequences.add(bytes(memoryview(p)[4:7]))
             if p.pts is None or p.dts is None or p.is_corrupt:
-                return None
-            packets.append(_Packet(p.pts, p.dts, p.is_keyframe, p.is_discard, p.size))
+                certain = False
+            else:
+                packets.append(_Packet(p.pts, p.dts, p.is_keyframe, p.is_discard, p.size))
         pts = [p.pts for p in packets if not p.discard]
         shown = sorted(set(pts))
         formats = set(self._container.format.name.split(","))
-        codec = self._stream.codec_context
+        # AVI stores when packets are decoded, and FFmpeg guesses from it when B-frames are shown.
+        self._told = sorted(p.dts for p in packets if not p.discard) if "avi" in formats else shown
+        if self._clock.joined:
+            self._told = self._clock.times(self._stream)
+        seekable, reordered = formats & _SEEKABLE, pts != shown
         if (
-            not shown
+            not certain
+            or not shown
+            or self._clock.joined
             or len(shown) < len(pts)
             or not packets[0].key
             or packets[0].pts > shown[0]  # pictures that lead the first key frame may be dropped
             or any(p.discard and shown[0] <= p.pts <= shown[-1] for p in packets)
             or getattr(codec, "field_order", 0) > 1  # fields may come in packets of their own (PyAV tells since 18.1)
             or codec.name in ("vp8", "libvpx")  # has packets that show nothing
+            or len(sequences) > 1  # FFmpeg drops a frame where the size changes
             or (codec.name == "mpeg4" and min(p.size for p in packets) < _EMPTY_MPEG4)
-            or ("avi" in formats and pts != shown)  # AVI stores no timestamps: those of B-frames are guesses
+            or ("avi" in formats and reordered)
+            or (seekable and codec.has_b_frames and not reordered)  # the container does not tell when they are shown
         ):
             return None
         keys = [_Key(bisect_left(shown, p.pts), p.pts, p.dts) for p in packets if p.key]
         latest = accumulate((p.pts if p.key else shown[0] for p in packets), max)
         open_gops = any(p.pts < key for p, key in zip(packets, latest, strict=True) if not p.discard)
         keys.sort(key=operator.attrgetter("pts"))
-        return _Index(shown, keys if formats & _SEEKABLE else [], counted=False, open_gops=open_gops)
+        return _Index(shown, keys if seekable else [], counted=False, open_gops=open_gops)
 
     def _count(self) -> _Index:
         """Decode all once, without keeping anything, up to the first damage."""
         self._reopen()
         pts: list[int | None] = []
         try:
-            frames = self._decode(self._container.demux(self._stream))
-            pts.extend(frame.pts for frame in islice(frames, FRAMES.value + 1))
+            for frame in islice(self._decode(self._container.demux(self._stream)), FRAMES.value + 1):
+                if not pts:
+                    self._upright(frame)
+                pts.append(frame.pts)
         except AV_ERRORS as error:
             if not pts:
                 raise VideoError(self.path, _reason(error)) from error
         FRAMES.check(len(pts))
         self._next = -1
-        known = [p for p in pts if p is not None]
-        if len(set(known)) == len(pts):
+        known = {p for p in pts if p is not None}
+        if len(known) == len(pts):
             return _Index(sorted(known), [], counted=True)
         base, rate = self._stream.time_base, self._stream.average_rate or self._stream.guessed_rate
         step = 1 / (base * rate) if base and rate else 1
-        return _Index([round(i * step) for i in range(len(pts))], [], counted=True)
+        first = self._clock.zero / base if base else 0
+        return _Index([round(first + i * step) for i in range(len(pts))], [], counted=True)
 
     def _mean_rate(self) -> float:
         span = float(self.times[-1] - self.times[0])
@@ -292,15 +327,17 @@ class PyavDecoder:
         for place, number in enumerate(wanted):
             places.setdefault(number, []).append(place)
         for number in sorted(places):
-            picture = self._picture(self._fetch(number))
+            frame = self._fetch(number)
+            odd = self._turned_in_band or (frame.width, frame.height) != self._declared
+            if odd and number and self._upright.size is None:
+                self._upright(self._fetch(0))  # what holds for all frames is only told by the first
+            picture = self._picture(frame)
             if out is None:
                 CLIP_PIXELS.check(len(wanted) * picture.shape[0] * picture.shape[1])
                 out = torch.empty(len(wanted), *picture.shape, dtype=torch.uint8)
             for place in places[number]:
                 out[place] = torch.from_numpy(picture)
-        assert out is not None and self._shape is not None
-        if turns := self._shape[2]:  # rot90 copies even where there is nothing to turn
-            out = torch.rot90(out, turns, (1, 2))
+        assert out is not None
         return out.permute(0, 3, 1, 2)
 
     def _fetch(self, wanted: int) -> av.VideoFrame:
@@ -337,15 +374,19 @@ class PyavDecoder:
 
     def _numbered(self, frames: Iterator[av.VideoFrame], start: int) -> Iterator[tuple[int, av.VideoFrame]]:
         numbers = {pts: number for number, pts in enumerate(self._index.pts)}
+        following = start
         landed = start == 0
         for frame in frames:
-            # A frame that no packet announced sorts after all: _fetch sees that something is wrong.
-            number = -1 if frame.pts is None else numbers.get(frame.pts, len(numbers))
-            if not landed and number >= start:
-                # With intra refresh, packets from which the picture only recovers step by step count as key frames.
-                if number > start or frame.pict_type in _PREDICTED or frame.is_corrupt:
-                    raise _NotThereError("a frame depends on others that a seek jumped over")
-                landed = True
+            number = -1 if frame.pts is None else numbers.get(frame.pts, -1)
+            if not landed and 0 <= number < start:
+                continue
+            # With intra refresh, packets from which the picture only recovers step by step count as key frames.
+            if not landed and (frame.pict_type in _PREDICTED or frame.is_corrupt):
+                raise _NotThereError("a frame depends on others that a seek jumped over")
+            if number != following:
+                raise _NotThereError(f"the frame after frame {following - 1} has another frame's time stamp")
+            landed = True
+            following += 1
             yield number, frame
 
     def _seek(self, key: _Key) -> Iterator[av.Packet] | None:
@@ -360,32 +401,23 @@ class PyavDecoder:
 
     def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
         decode = self._stream.codec_context.decode
-        for packet in packets:
+        # What is broadcast or joined may be damaged on the way, and goes on.
+        passed = av.FFmpegError if joinable(self._container) else ()
+        for packet in chain(self._clock.correct(packets), (None,)):
             check_time(self.path)
-            if packet.size:
-                yield from decode(packet)
-        yield from decode(None)
+            if packet is None or packet.size:
+                try:
+                    frames = decode(packet)
+                except passed:
+                    continue
+                yield from frames
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
         """Convert to RGB: uint8 (H, W, 3), a view of a buffer of its own."""
-        if self._shape is None:
-            self._shape = (frame.height, frame.width, round(frame.rotation / 90) % 4)
-        height, width, _ = self._shape
-        of = (frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range)
-        if self._graph is None or of != self._graph_of:
-            # The scale filter, unlike VideoFrame.reformat, honours where chroma is sited, as ffmpeg itself does.
-            graph = av.filter.Graph()
-            graph.threads = 1
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=self._stream.time_base
-            )
-            scale = graph.add("scale", f"{width}:{height}:flags=bicubic")
-            graph.link_nodes(source, scale, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
-            self._graph, self._graph_of = graph, of
-        self._graph.push(frame)
-        plane = cast(av.VideoFrame, self._graph.pull()).planes[0]
+        converted = self._upright(frame)
+        plane = converted.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        return rows[:height, : width * 3].reshape(height, width, 3)
+        return rows[: converted.height, : converted.width * 3].reshape(converted.height, converted.width, 3)
 
 
 class _NotThereError(Exception):
