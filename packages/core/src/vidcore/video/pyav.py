@@ -37,6 +37,8 @@ _SEEKABLE = {"mov", "matroska", "avi"}
 _NEAR = 8
 # A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
 _EMPTY_MPEG4 = 10
+# Packets after which time and number are checked.
+_SOME = 256
 # A message on the orientation in a packet of H.264 or HEVC. What only looks like one costs a little time.
 _ORIENTATION = re.compile(rb"\x2f[\x03\x04].{3,5}\x80", re.DOTALL)
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
@@ -234,7 +236,8 @@ class PyavDecoder:
 
     def _read_index(self) -> _Index | None:
         """Index the packets; None where their timestamps do not name the frames for sure."""
-        packets, certain, codec = [], True, self._stream.codec_context
+        packets: list[_Packet] = []
+        certain, codec = True, self._stream.codec_context
         sequences: set[bytes] = set()  # width and height
         read = self._clock.packets if joinable(self._container) else self._container.demux
         for p in read(self._stream):
