@@ -359,6 +359,50 @@ def test_published_figures_are_of_the_authors_networks_only() -> None:
     task = Task.numbered(200)
     assert AdaFocusModule(task, "v2").published() == {"gmacs": 27.0, "map": 79.0}
     assert small("v2").published() == {}
+    with torch.device("meta"):
+        tsm = AdaFocusModule(AdaFocusModule.reference("v2_tsm"), "v2_tsm")
+    assert tsm.published() == {"gmacs": 18.5, "top1": 59.6}
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({"glance": "mobilenet_v2", "focus": "resnet50", "order": "time", "places": 49, "dropout": 0.1}, True),
+        ({"focus": "resnet18"}, False),
+        ({"glance": "resnet18"}, False),
+        ({"glance_size": 96}, False),
+        ({"policy_width": 64}, False),
+        ({"head_width": 64}, False),
+        ({"windows": "centre"}, False),
+        ({"order": "middle_first"}, False),
+        ({"places": 25}, False),
+        ({"exit_by": "max_softmax"}, False),
+        ({"clip": {"size": 192}}, False),
+        ({"clip": {"segments": 8}}, False),
+        ({"clip": {"short_side": 224}}, False),
+        ({"task": Task.numbered(10)}, False),
+    ],
+)
+def test_options_that_change_the_network_hide_published_figures(variant: str, options: Any, same: bool) -> None:
+    with torch.device("meta"):
+        module = AdaFocusModule(**{"task": AdaFocusModule.reference(variant), "variant": variant, **options})
+    assert bool(module.published()) == same
+    if not same:
+        assert module.family() == []
+
+
+def test_a_policy_that_skips_is_not_the_authors() -> None:
+    with torch.device("meta"):
+        module = AdaFocusModule(Task.numbered(200), "v1", skips=True)
+    assert (module.published(), module.family()) == ({}, [])
+
+
+def test_classifiers_that_serve_training_alone_are_not_counted() -> None:
+    module = small("v1")
+    of_training = sum(parameter.numel() for parameter in module.aux.parameters())
+    everything = sum(parameter.numel() for parameter in module.parameters())
+    assert module.num_parameters() == everything - of_training < everything
 
 
 def test_family_is_what_is_counted() -> None:

@@ -116,6 +116,8 @@ def test_the_command(installed, videos, tmp_path, capsys):
     assert "6.4e-08 GMACs a clip executed, 6.4e-08 counted, ratio 1.0000: they agree" in printed
     written = json.loads((tmp_path / "figures" / "bench.json").read_text())
     assert written["macs"]["executed"] == 3 * 8 + 8 * 5
+    assert written["parameters"] == 3 * 8 + 8 + 16 + 8 * 5 + 5
+    assert "parameters: 93" in printed
     assert main(["bench", *options, "--json"]) == 0
     assert "made for this" in json.loads(capsys.readouterr().out)["videos"]
 

@@ -294,6 +294,20 @@ def test_flops(installed, capsys):
     assert "GMACs" in capsys.readouterr().out
 
 
+def test_parameters_that_serve_training_alone_are_counted_nowhere(installed, capsys, caplog, monkeypatch, tmp_path):
+    caplog.set_level("INFO", logger="lightning.pytorch.utilities.rank_zero")
+    monkeypatch.setattr("vidcore.module.VideoModule.num_parameters", lambda self: 7654321)
+    assert main(["flops", "--model", "mean", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == 7654321
+    for command in (["flops"], ["bench", "--repeats", "1"]):
+        assert main([*command, "--model", "mean"]) == 0
+        assert "7,654,321" in capsys.readouterr().out
+    assert main(fit(tmp_path, "--model", "mean", "--data", "colours")) == 0
+    assert "7.65 M parameters" in caplog.text
+    summary = json.loads((run_folder(tmp_path, "mean_colours") / "report" / "summary.json").read_text())
+    assert summary["parameters"] == 7654321
+
+
 def test_flops_shows_the_family(installed, capsys, monkeypatch):
     rows = [{"depth": 5, "parameters": 2_500_000, "gmacs": 0.25}, {"depth": 10, "parameters": 5_000_000, "gmacs": 1.0}]
     monkeypatch.setattr("vidcore.module.VideoModule.family", lambda self: rows)

@@ -62,7 +62,7 @@ def read_back(path):
 
 
 def read_so_far(path):
-    found = {"config": {}, "history": [], "files": []}
+    found = {"config": {}, "history": [], "files": [], "summary": {}}
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -72,6 +72,8 @@ def read_so_far(path):
         elif kind == "history":
             items = record.history.item
             found["history"].append({".".join(item.nested_key): json.loads(item.value_json) for item in items})
+        elif kind == "summary":
+            found["summary"] |= {item.key: json.loads(item.value_json) for item in record.summary.update}
         elif kind == "files":
             found["files"] += [file.path for file in record.files.files]
         elif kind == "exit":
@@ -103,6 +105,7 @@ def test_wandb_gets_everything_and_goes_on_with_the_same_run(installed, offline,
     flops = table(path, "flops")
     assert flops["columns"] == ["component", "parameters", "GMACs a run", "runs a clip", "GMACs a clip"]
     assert flops["data"] == [["model", 75, 4.8e-08, 1, 4.8e-08]]
+    assert found["summary"]["parameters"] == 75
     point = table(path, "val/accuracy_gmacs_table")
     assert point["columns"] == ["GMACs", "top1"]
     assert point["data"][0] == [pytest.approx(4.8e-08), pytest.approx(values(found, "val/top1")[-1][1])]

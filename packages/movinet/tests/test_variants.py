@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -64,6 +66,34 @@ def test_the_module_counts_what_the_family_says() -> None:
         module = MoViNetModule(Task.numbered(600), variant="t0", stream=stream)
         assert module.costs()["model"] / 1e9 == pytest.approx(module.family()[0]["gmacs"])
         assert isinstance(module, Streaming) == stream
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({"dropout": 0.1, "linear_probe": True}, True),
+        ({"variant": "a1", "stream": True}, True),
+        ({"variant": "a1", "stream": True, "head": "hard_swish"}, True),
+        ({"variant": "a0", "stream": True, "gate_slope": 0.2}, True),
+        ({"variant": "a0", "stream": True, "head": "hard_swish"}, False),
+        ({"variant": "a1", "stream": True, "gate_slope": 0.3}, False),
+        ({"task": Task.numbered(599)}, False),
+        ({"clip": {"frames": 16}}, False),
+        ({"clip": {"size": 160}}, False),
+        ({"clip": {"fps": 10}}, False),
+        ({"clip": {"mean": [0.5, 0.5, 0.5]}}, False),
+    ],
+)
+def test_options_that_change_the_network_hide_published_figures(options: dict[str, Any], same: bool) -> None:
+    module = MoViNetModule(**{"task": Task.numbered(600), **options})
+    assert bool(module.published()) == same
+    if same:
+        assert module.published()["parameters"] == module.num_parameters()
+
+
+def test_the_family_is_as_published_for_any_classes_and_clip() -> None:
+    rows = MoViNetModule(Task.numbered(5), clip={"frames": 2, "size": 32}).family()
+    assert [row["parameters"] for row in rows] == [VARIANTS[row["variant"]].params for row in rows]
 
 
 @pytest.mark.parametrize(("name", "fps"), [("a0", 5), ("a1", 5), ("a2", 5), ("a3", 12.5), ("a4", 25 / 3), ("a5", 12.5)])

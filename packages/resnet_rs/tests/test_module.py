@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore import Task
 from vidcore.errors import UserError
@@ -39,18 +42,45 @@ def test_segments_count_as_frames() -> None:
 
 def test_published_figures_are_of_the_papers_networks_only() -> None:
     with torch.device("meta"):
-        assert ResNetRSModule(TASK).published() == {"top1": 78.2}
-        assert ResNetRSModule(TASK, depth=200, clip={"frames": 48}).published() == {"top1": 81.0}
-        assert ResNetRSModule(TASK, clip={"frames": 16}).published() == {}
-        assert ResNetRSModule(TASK, stem="v0").published() == {}
+        kinetics = Task.numbered(400)
+        assert ResNetRSModule(kinetics).published() == {"top1": 78.2}
+        assert ResNetRSModule(kinetics, depth=200, clip={"frames": 48}).published() == {"top1": 81.0}
+        assert ResNetRSModule(kinetics, clip={"frames": 16}).published() == {}
+        assert ResNetRSModule(kinetics, stem="v0").published() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({"clip": {"size": 256}, "dropout": 0.1}, True),
+        ({"clip": {"size": 192}}, False),
+        ({"clip": {"stride": 4}}, False),
+        ({"clip": {"segments": 2}}, False),
+        ({"depth": 270}, False),
+        ({"pool_temporal_stride": 2}, False),
+        ({"se_ratio": 0.0}, False),
+        ({"gating": "all"}, False),
+        ({"gating_position": "after_se"}, False),
+        ({"temporal_kernels": [[1], [1], [1], [3]]}, False),
+        ({"linear_probe": True}, False),
+        ({"task": Task.numbered(10)}, False),
+    ],
+)
+def test_options_that_change_the_network_hide_published_figures(options: Any, same: bool) -> None:
+    with torch.device("meta"):
+        module = ResNetRSModule(**{"task": Task.numbered(400), **options})
+        assert bool(module.published()) == same
+        assert module.family()[0]["parameters"] == 48_129_840, "always the paper's networks"
 
 
 def test_family_is_what_is_built() -> None:
-    model = ResNetRSModule(TASK, clip={"frames": 32, "size": 32})
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = ResNetRSModule(Task.numbered(400))
+        model.net.eval()(torch.empty(1, 3, 32, 224, 224))
     family = model.family()
     assert [(row["depth"], row["frames"]) for row in family] == [(50, 32), (101, 32), (152, 32), (200, 32), (200, 48)]
     assert family[0]["parameters"] == sum(p.numel() for p in model.net.parameters())
-    assert family[0]["gmacs"] == pytest.approx(model.costs()["model"] / 1e9)
+    assert family[0]["gmacs"] == pytest.approx(counter.get_total_flops() / 2e9)
 
 
 def test_average_of_weights_includes_statistics() -> None:

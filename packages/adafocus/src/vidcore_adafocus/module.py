@@ -17,7 +17,7 @@ from typing_extensions import Self
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
-from vidcore.flops import count_macs
+from vidcore.flops import count_macs, parameters
 from vidcore.module import VideoModule
 from vidcore.optim import Optim, Schedule, Stage
 from vidcore.task import Task
@@ -177,23 +177,36 @@ class AdaFocusModule(VideoModule):
         """Each part once a frame, or with temporal shift once a clip."""
         return self.net.calls_per_clip()
 
-    def published(self) -> dict[str, float]:
-        """Return the paper's figures if this is the paper's network and clip."""
+    @classmethod
+    def reference(cls, variant: str = "v2", **options: Any) -> Task:
+        """Return ActivityNet-v1.3's number of classes, or with temporal shift Something-Something V2's."""
+        return Task.numbered(find_variant(variant).classes)
+
+    def num_parameters(self) -> int:
+        """Parameters of the network, without the classifiers of single frames that serve training alone."""
+        return parameters(self.net)
+
+    def _is_authors(self) -> bool:
+        """Whether this is the authors' network on their clip, with a window of any size."""
         config = self.net.config
-        official = AdaFocusConfig.of(config.variant, num_classes=config.num_classes, patch=config.patch)
-        if replace(config, order=official.order, dropout=official.dropout) != official:
-            return {}
-        rows = PUBLISHED[config.variant]
+        authors = AdaFocusConfig.of(config.variant, num_classes=config.num_classes, patch=config.patch)
+        same = replace(config, dropout=authors.dropout) == authors  # dropout serves training alone
+        return same and self.is_reference() and self.net.exit_by is None
+
+    def published(self) -> dict[str, float]:
+        """Return the authors' figures if this is their network on their clip."""
+        config = self.net.config
+        rows = PUBLISHED[config.variant] if self._is_authors() else ()
         return next((_figures(row, config.shift) for row in rows if row.patch == config.patch), {})
 
     def family(self) -> list[dict[str, Any]]:
-        """The authors' windows for this variant, with what they cost here."""
-        size, costs, runs = self.net.config.size, self.costs(), self.runs()
+        """The authors' windows for this variant, with what they cost here; none where the network is not theirs."""
+        if not self._is_authors():
+            return []
+        costs, runs = self.costs(), self.runs()
         rest = sum(runs[name] * cost for name, cost in costs.items() if name != "focus")
         rows = []
         for found in PUBLISHED[self.variant]:
-            if found.patch > size:
-                continue
             windows = self.net.exit_thresholds.new_zeros(self.net.frames, 3, found.patch, found.patch)
             gmacs = (rest + count_macs(self.net.focus, (windows,)).total) / 1e9
             figures = _figures(found, self.net.config.shift)

@@ -41,6 +41,11 @@ class Variant:
     head_width: int = 1024
     dropout: float = 0.5
 
+    @property
+    def classes(self) -> int:
+        """Classes of the data set that its figures are for: ActivityNet-v1.3, or Something-Something V2 with shift."""
+        return 174 if self.shift else 200
+
 
 VARIANTS = {
     "v1": Variant(1, shift=False, policy_channels=32, dropout=0.8),

@@ -30,7 +30,7 @@ from vidcore.batch import Batch, Output
 from vidcore.clip import ClipFields, ClipSpec, replaced
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, naming
-from vidcore.flops import VideoCost, count_macs, macs_per_row
+from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
 from vidcore.hparams import make_plain, require_harmless
 from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
@@ -67,7 +67,7 @@ class VideoModule(LightningModule):
     """
 
     reference_task: Task = Task.numbered(400)
-    """The task that the method's published figures are for; ``vid flops`` uses it where no data is named."""
+    """The task that the method's published figures are for; ``vid flops`` uses it where no classes are named."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class VideoModule(LightningModule):
         self.save_hyperparameters(ignore="clip_spec")
         make_plain(self, "vidcore.models")
         self.task = Task.of(task)
-        self.clip_spec = replaced(clip_spec, clip or {})
+        self.clip_spec, self._reference_clip = replaced(clip_spec, clip or {}), clip_spec
         self.optim = Optim.of(optim)
         self.label_smoothing = label_smoothing
         self.weights = weights
@@ -146,8 +146,26 @@ class VideoModule(LightningModule):
         return {}
 
     def published(self) -> dict[str, float]:
-        """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name."""
+        """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name.
+
+        Overridden where there are figures; empty unless :meth:`is_reference` and all options that change the network or
+        what it computes are those that the figures were published for.
+        """
         return {}
+
+    @classmethod
+    def reference(cls, **options: Any) -> Task:
+        """Return the task that published figures of the model with these options are for."""
+        return cls.reference_task
+
+    def is_reference(self) -> bool:
+        """Whether the clip and the number of classes are those that published figures are for."""
+        classes = self.reference(**self.hparams).num_classes
+        return self.clip_spec == self._reference_clip and self.task.num_classes == classes
+
+    def num_parameters(self) -> int:
+        """Parameters of the network, shared ones counted once; overridden where some serve training alone."""
+        return parameters(self)
 
     def for_inference(self) -> Self:
         """The model as it is best run: what streams and what is exported; e.g. with normalisation in the weights."""
@@ -274,7 +292,7 @@ class VideoModule(LightningModule):
                 f"the checkpoint is from the middle of an epoch of {before} batches, which now has {batches}: "
                 "resume with the same data and batch size, or from the end of an epoch"
             )
-        million, spec = sum(parameter.numel() for parameter in self.parameters()) / 1e6, self.clip_spec
+        million, spec = self.num_parameters() / 1e6, self.clip_spec
         rank_zero_info(
             f"{type(self).__name__}: {million:.2f} M parameters, "
             f"{self.macs_per_clip() / 1e9:.4g} GMACs a clip of {spec.num_frames} × {spec.size}², "
@@ -416,8 +434,8 @@ class VideoModule(LightningModule):
         """Training mode, but for what is frozen: that keeps its batch statistics."""
         super().train(mode)
         for module in self.modules():
-            parameters = list(module.parameters())
-            if mode and parameters and not any(parameter.requires_grad for parameter in parameters):
+            owned = list(module.parameters())
+            if mode and owned and not any(parameter.requires_grad for parameter in owned):
                 module.eval()
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
 from vidcore.checkpoint import naming
+from vidcore.flops import parameters
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
@@ -105,13 +107,23 @@ class MoViNetModule(VideoModule):
         return [Stage(name, self._unfreeze, self.optim, trains) for name, trains in zip(groups, trained, strict=True)]
 
     def published(self) -> dict[str, float]:
-        """The released network's figures on Kinetics-600."""
+        """The released network's figures on Kinetics-600; of a stream network also with its weights' activations."""
         variant = self.variant
-        parameters, top1 = (variant.params, variant.top1)
+        if not self.is_reference() or (self.net.stream and not self._has_released_activations()):
+            return {}
+        params, top1 = (variant.params, variant.top1)
         if self.net.stream:
-            parameters, top1 = variant.stream_params, variant.stream_top1
-        figures = {"parameters": parameters, "gmacs": variant.gflops, "top1": top1}
+            params, top1 = variant.stream_params, variant.stream_top1
+        figures = {"parameters": params, "gmacs": variant.gflops, "top1": top1}
         return {name: value for name, value in figures.items() if value is not None}
+
+    def _has_released_activations(self) -> bool:
+        """Whether the activations are the official code's, the authors' configuration's, or the released weights'."""
+        known = [{}, {"head": self.variant.stream_head}, *(each.options for each in self.published_weights().values())]
+        heads = [(each.get("head", "swish"), each.get("gate_slope", SLOPE)) for each in known]
+        return any(
+            self.net.head == head and math.isclose(self.net.gate_slope, slope, rel_tol=1e-6) for head, slope in heads
+        )
 
     def for_inference(self) -> Self:
         """A copy whose network is :meth:`~vidcore_movinet.MoViNet.folded`."""
@@ -163,8 +175,8 @@ class MoViNetModule(VideoModule):
         return {"head": self.net.head, "gate_slope": self.net.gate_slope}
 
     def family(self) -> list[dict[str, Any]]:
-        """All variants at their own clips; of stream networks also the cost of a frame and the size of the state."""
-        return [_figures(name, self.net.stream, self.task.num_classes) for name in VARIANTS]
+        """All variants with 600 classes at their own clips; of stream networks also frame cost and state size."""
+        return [_figures(name, self.net.stream, self.reference_task.num_classes) for name in VARIANTS]
 
 
 def _figures(name: str, stream: bool, classes: int) -> dict[str, Any]:
@@ -175,7 +187,7 @@ def _figures(name: str, stream: bool, classes: int) -> dict[str, Any]:
         figures = {
             "variant": name,
             "clip": f"{variant.frames}×{variant.size}²",
-            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "parameters": parameters(net),
             "gmacs": _macs(net, torch.empty(1, 3, variant.frames, *size)) / 1e9,
         }
         if stream:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vidcore.batch import Batch, Output
 from vidcore.distributed import gathered_rows
 from vidcore.errors import UserError
+from vidcore.flops import parameters
 from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore_resnet_rs.module import CLIP, check_frames
@@ -101,6 +102,10 @@ class ContrastiveModule(VideoModule):
     def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
         """The network alone: the projection is thrown away."""
         return {"network": (self.net, (self.example_batch()["inputs"]["rgb"],))}
+
+    def num_parameters(self) -> int:
+        """Parameters of the network, without the projection."""
+        return parameters(self.net)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs the loss and how many clips find the other one of their video."""

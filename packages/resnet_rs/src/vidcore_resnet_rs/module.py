@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
+from vidcore.flops import parameters
 from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
@@ -127,22 +129,30 @@ class ResNetRSModule(VideoModule):
         return sorted(classifier)
 
     def published(self) -> dict[str, float]:
-        """The paper's top-1 accuracy on Kinetics-400, where this is one of its models and its clip."""
-        default = _network(self.depth, self.task.num_classes).state_dict()
-        same = {name: value.shape for name, value in self.net.state_dict().items()} == {
-            name: value.shape for name, value in default.items()
-        }
-        top1 = {(step.depth, step.frames): step.top1 for step in LADDER}.get((self.depth, self.clip_spec.frames))
-        return {"top1": top1} if top1 and same else {}
+        """The paper's top-1 accuracy on Kinetics-400, where this is one of its models and its clip, of 224² or 256²."""
+        spec, options = (
+            self.clip_spec,
+            {"pool_temporal_stride": 1, "gating_position": "before_se", "linear_probe": False},
+        )
+        found = [step for step in LADDER if (step.depth, step.frames) == (self.depth, spec.frames)]
+        if (
+            not found
+            or replace(spec, size=CLIP.size, short_side=CLIP.short_side) != replace(CLIP, frames=spec.frames)
+            or spec.size not in (CLIP.size, 256)
+            or any(self.hparams[name] != value for name, value in options.items())
+            or _shapes(self.net) != _shapes(_network(self.depth, self.reference_task.num_classes))
+        ):
+            return {}
+        return {"top1": found[0].top1}
 
     def family(self) -> list[dict[str, Any]]:
-        """The paper's models in the order of their cost, at this model's size and number of classes."""
-        classes, size = self.task.num_classes, self.clip_spec.size
+        """The paper's models in the order of their cost, with 400 classes and clips of 224²."""
+        classes, size = self.reference_task.num_classes, CLIP.size
         return [
             {
                 "depth": step.depth,
                 "frames": step.frames,
-                "parameters": sum(parameter.numel() for parameter in _network(step.depth, classes).parameters()),
+                "parameters": parameters(_network(step.depth, classes)),
                 "gmacs": macs(step.depth, step.frames, size, classes) / 1e9,
                 "top1": step.top1,
             }
@@ -169,3 +179,7 @@ def _network(depth: int, num_classes: int) -> ResNetRS3D:
     """The network with its default options, without memory for its weights."""
     with torch.device("meta"):
         return ResNetRS3D(depth, num_classes)
+
+
+def _shapes(net: ResNetRS3D) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in net.state_dict().items()}

@@ -67,6 +67,7 @@ def show(report: dict[str, Any]) -> None:
         )
     Console().print(table)
     print(f"device: {report['device']}, {report['threads']} threads, torch {report['versions']['torch']}")
+    print(f"parameters: {report['parameters']:,}")
     print(f"weights: {report['weights']}")
     print(f"clips: {report['videos']}")
     print(f"peak memory: {report['memory']}")

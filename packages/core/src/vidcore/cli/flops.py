@@ -33,7 +33,7 @@ def report(model: Any) -> dict[str, Any]:
             }
             for name, (part, _) in model.components().items()
         },
-        "parameters": parameters(model),
+        "parameters": model.num_parameters(),
         "gmacs": model.macs_per_clip() / 1e9,
         "published": model.published(),
         "family": model.family(),
@@ -52,13 +52,14 @@ def show(model: Any) -> None:
     title = f"{spec.segments} × {spec.frames} frames, {rate}, {spec.size}², {model.task.num_classes} classes"
     console = Console()
     parts = {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()}
-    console.print(cost_table(title, parts, model.runs() or None))
+    console.print(cost_table(title, parts, model.runs() or None, model.num_parameters()))
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
     if family := model.family():
         headings = (_HEADINGS.get(name, name) for name in family[0])
-        table = Table(*headings, title="the family")
+        classes = model.reference(**model.hparams).num_classes
+        table = Table(*headings, title=f"the family, {classes} classes")
         for row in family:
             table.add_row(*(_figure(value) for value in row.values()))
         console.print(table)

@@ -150,7 +150,7 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
     parser.add_subclass_arguments(VideoModule, "model", skip={"task"}, required=True)
 
     def instantiate(cls: type[VideoModule], *args: Any, **kwargs: Any) -> VideoModule:
-        task = Task("single_label", arguments.classes) if arguments.classes else cls.reference_task
+        task = Task("single_label", arguments.classes) if arguments.classes else cls.reference(**kwargs)
         return cls(task, *args, **kwargs)
 
     parser.add_instantiator(instantiate, VideoModule, subclasses=True)

@@ -93,7 +93,7 @@ def convert(command: str, argv: list[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, part)
-    print(f"{target}: {sum(parameter.numel() for parameter in model.parameters()):,} parameters")
+    print(f"{target}: {model.num_parameters():,} parameters")
 
 
 def _model(arguments: argparse.Namespace) -> VideoModule:

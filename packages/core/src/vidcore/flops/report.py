@@ -14,7 +14,10 @@ def parameters(*modules: nn.Module) -> int:
 
 
 def cost_table(
-    title: str, components: Mapping[str, tuple[nn.Module, int]], runs: Mapping[str, float] | None = None
+    title: str,
+    components: Mapping[str, tuple[nn.Module, int]],
+    runs: Mapping[str, float] | None = None,
+    total_parameters: int | None = None,
 ) -> Table:
     """Parameters and GMACs by component, and their total.
 
@@ -23,6 +26,7 @@ def cost_table(
         components: By name the module and the MACs of one run.
         runs: How often each runs per video, shown as a column; the total is Σ runs·GMACs. One that is not named runs
             once; None: each runs once and there is no such column.
+        total_parameters: Of the network. Default: of all components, shared ones counted once.
     """
     table = Table(title=title)
     table.add_column("component")
@@ -35,5 +39,7 @@ def cost_table(
         how_often = () if runs is None else (f"{times:.4g}",)
         table.add_row(name, f"{parameters(module):,}", f"{macs / 1e9:.4g}", *how_often)
     table.add_section()
-    table.add_row("total", f"{parameters(*(m for m, _ in components.values())):,}", f"{total:.4g}", style="bold")
+    if total_parameters is None:
+        total_parameters = parameters(*(module for module, _ in components.values()))
+    table.add_row("total", f"{total_parameters:,}", f"{total:.4g}", style="bold")
     return table

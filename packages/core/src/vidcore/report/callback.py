@@ -175,7 +175,7 @@ class Report(Callback):
             data=self.data,
             split=split,
             task=module.task,
-            parameters=parameters(module),
+            parameters=module.num_parameters(),
             metrics=metrics,
             clips=judged_clips(trainer, module, split),
             components=components,

@@ -26,6 +26,7 @@ def log_report(run: Run, summary: Summary, folder: Path) -> None:
     split = summary.split
     logged: dict[str, Any] = {}
     rows = [[part.name, part.parameters, part.gmacs, part.runs, part.gmacs * part.runs] for part in summary.components]
+    run.summary.update({"parameters": summary.parameters})
     logged["flops"] = wandb.Table(["component", "parameters", "GMACs a run", "runs a clip", "GMACs a clip"], rows)
     if summary.point is not None:
         metric = MAIN_METRIC[summary.task.kind]

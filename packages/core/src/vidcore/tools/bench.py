@@ -64,6 +64,7 @@ def bench(
         macs = _macs(module, batch, counted)
     return {
         "model": type(module).__name__,
+        "parameters": module.num_parameters(),
         "clip": asdict(spec),
         "videos": described,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
