@@ -15,28 +15,16 @@ nox.options.reuse_venv = "yes"
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 CONSTRAINTS = ("-c", "constraints.txt")
-EXTRAS = (
-    "decord2",
-    "faster-coco-eval",
-    "imageio-ffmpeg",
-    "litdata",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "opencv-contrib-python-headless",
-    "pyarrow",
-    "tensorboard",
-    "wandb",
-)
-"""Of the optional installs, those that need nothing beside them."""
+EXTRAS = {"core": "[decord,detection,export,flow,parquet,shards,wandb]"}
+"""By package, its extras that need nothing beside them: not torchcodec, which needs FFmpeg's libraries, nor LiteRT."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are too small to be shared by several."""
 
 
-def install(session: nox.Session, *extra: str, editable: bool = True) -> None:
-    """Installs all packages of the repository, at the versions that constraints.txt pins."""
-    flag = ["-e"] if editable else []
-    session.install(*CONSTRAINTS, *(part for name in PACKAGES for part in (*flag, f"./packages/{name}")), *extra)
+def install(session: nox.Session, group: str | None = None) -> None:
+    """Install all packages of the repository and a dependency group, at the versions pinned in constraints.txt."""
+    groups = ["--group", group] if group else []
+    session.install(*CONSTRAINTS, *groups, *(part for name in PACKAGES for part in ("-e", f"./packages/{name}")))
 
 
 @nox.session
@@ -49,8 +37,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Runs every test."""
-    install(session, "pytest", *EXTRAS)
-    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "--numprocesses=auto", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -63,17 +51,29 @@ def litert(session: nox.Session) -> None:
 @nox.session(python="3.10")
 def minimums(session: nox.Session) -> None:
     """Runs every test with the lowest versions that the packages declare, on the lowest Python."""
-    # torchcodec is the only extra left out: it needs FFmpeg's libraries on the machine.
-    extras = {"core": "[decord,detection,export,flow,parquet,shards,wandb]"}
-    packages = (part for name in PACKAGES for part in ("-e", f"./packages/{name}{extras.get(name, '')}"))
-    session.install("--resolution", "lowest-direct", *packages, "pytest>=8")
-    session.run("python", "-m", "pytest", *session.posargs, env=ONE_THREAD)
+    packages = (part for name in PACKAGES for part in ("-e", f"./packages/{name}{EXTRAS.get(name, '')}"))
+    runner = ("pytest>=8", "pytest-random-order>=1.1", "pytest-xdist>=3.6")
+    session.install("--resolution", "lowest-direct", *packages, *runner)
+    session.run("python", "-m", "pytest", "--numprocesses=auto", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def pin(session: nox.Session) -> None:
+    """Write constraints.txt anew; versions in it stay as long as they fit. `nox -s pin -- --upgrade` takes the newest."""
+    session.install("uv")
+    requirements = Path(session.create_tmp()) / "requirements.in"
+    requirements.write_text("".join(f"-e {ROOT}/packages/{name}{EXTRAS.get(name, '')}\n" for name in PACKAGES))
+    groups = [f"--group={name}" for name in ("tests", "lint", "docs", "build")]
+    ours = [f"--no-emit-package=vidcore{'' if name == 'core' else '-' + name.replace('_', '-')}" for name in PACKAGES]
+    form = ["--universal", "--python-version=3.10", "--no-annotate", "--no-header", "--quiet"]
+    output = ["-o", "constraints.txt", str(requirements)]
+    session.run("uv", "pip", "compile", *form, *groups, *ours, *session.posargs, *output)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Checks style, types and which package imports which."""
-    install(session, "ruff", "mypy", "import-linter", "types-PyYAML", "pytest", "nox")
+    install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     for name in PACKAGES:
@@ -85,7 +85,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Builds the documentation; a warning is an error."""
-    install(session, "mkdocs", "mkdocs-material", "mkdocstrings[python]", "ruff")
+    install(session, "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
