@@ -115,7 +115,6 @@ def test_flow(clips: Path, tmp_path: Path, cache: Path) -> None:
     assert main(["test", "--ckpt_path", theirs, *TRAINER]) == 0
     assert main(["predict", str(clips / "red"), "--ckpt_path", theirs, "--accelerator", "cpu"]) == 0
     assert not list((tmp_path / "theirs").iterdir())
-    assert tree(cache / "vidcore" / "flow")  # of vid predict
     assert load_module(theirs).flow_source["cache"] == str(tmp_path / "theirs")
     assert main(["test", "--ckpt_path", theirs, "--data.flow.cache", str(tmp_path / "mine"), *TRAINER]) == 0
     assert tree(tmp_path / "mine")

@@ -113,9 +113,9 @@ def _flow(model: VideoModule, method: str | None) -> FlowSource:
     """
     if "flow" in model.clip_spec.modalities and method is None and model.flow_source.get("published"):
         raise UsageError("the model was trained with flow that somebody published: say how to compute it with --flow")
-    # The cache of the training is another's where the checkpoint is; the user's takes its place.
-    cache = "" if model.flow_source.get("cache") == "" else None
-    fields = {**model.flow_source, "published": None, "cache": cache}
+    # A cache that the checkpoint names is read, never written to.
+    named = bool(model.flow_source.get("cache"))
+    fields = {**model.flow_source, "published": None, "read_only": named}
     fields |= {"method": method} if method is not None else {}
     try:
         return FlowSource(**fields)
