@@ -59,7 +59,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def pin(session: nox.Session) -> None:
-    """Write constraints.txt anew; versions in it stay as long as they fit. `nox -s pin -- --upgrade` takes the newest."""
+    """Write constraints.txt; versions in it stay while they fit, `nox -s pin -- --upgrade` takes the newest."""
     session.install("uv")
     requirements = Path(session.create_tmp()) / "requirements.in"
     requirements.write_text("".join(f"-e {ROOT}/packages/{name}{EXTRAS.get(name, '')}\n" for name in PACKAGES))
