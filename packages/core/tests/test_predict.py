@@ -310,7 +310,7 @@ def test_a_name_that_is_not_utf8(checkpoint, clips, tmp_path, reads, ending):
         (["--devices", "2"], "several processes need --output FILE"),
         (["--views", "0"], "argument --views: 0 is no positive whole number"),
         (["--num_workers", "-1"], "argument --num_workers: -1 is no positive whole number"),
-        (["--render", "file"], "--render file is no folder"),
+        (["--render", "file"], "--render file is not a folder"),
         (["--render", "clips"], "--render clips holds the videos"),
         (["missing.mp4"], "no file missing.mp4"),
         (["--outptu", "x"], "did you mean --output?"),

@@ -9,7 +9,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vidcore import __version__, plugins
 from vidcore.errors import UserError, causes
@@ -79,9 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_tips)
     try:
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(usage())
@@ -89,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] in ("-V", "--version"):
             print(f"vid {__version__}")
             return DONE
-        return _command(argv[0])(argv[0], argv[1:]) or DONE
+        with without_noise():
+            return _command(argv[0])(argv[0], argv[1:]) or DONE
     except UserError as error:
         return _report(_user_error_behind(error) or error, debug)
     except KeyboardInterrupt:
@@ -101,10 +100,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse and jsonargparse leave this way
         return stop.code if isinstance(stop.code, int) else FAILED
     except Exception as error:
-        mistake = _user_error_behind(error) or _system_error_behind(error)
+        mistake = mistake_behind(error)
         if mistake is None:
             raise
         return _report(mistake, debug)
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Hide :data:`NOISE` and Lightning's advertisements."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(_no_tips)
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.removeFilter(_no_tips)
+
+
+def mistake_behind(error: BaseException) -> UserError | None:
+    """Return the user's or the system's error that ``error`` comes from; None if it is an error in the program."""
+    return _user_error_behind(error) or _system_error_behind(error)
 
 
 def _no_tips(record: logging.LogRecord) -> bool:

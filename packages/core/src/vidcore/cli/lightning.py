@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vidcore.checkpoint import config_of, read_checkpoint, task_of
 from vidcore.classes import shown
-from vidcore.cli import DONE, FAILED, UsageError, names, runs
+from vidcore.cli import UsageError, names, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
@@ -43,7 +43,8 @@ def run(
     evaluated: str | None = None,
     whole: bool = True,
     saved: Mapping[str, Any] | None = None,
-) -> int:
+    quiet: bool = False,
+) -> VidCLI:
     """Runs ``fit``, ``validate`` or ``test`` with these arguments; the recipe for the pair lies below all of them.
 
     Args:
@@ -52,11 +53,12 @@ def run(
         chosen: The class paths of model and data.
         continued: The folder of the run that a training goes on with; None: it is a new run.
         evaluated: The checkpoint that is evaluated, if any.
-        whole: See :func:`vidcore.cli.train.main`.
+        whole: See :func:`vidcore.cli.train.run`.
         saved: Arguments of the data that are a checkpoint's; its folders are only read.
+        quiet: See :func:`vidcore.cli.train.run`.
 
     Returns:
-        The exit status: 1 where samples to evaluate could not be read.
+        The finished run.
     """
     if continued is not None:  # as is meant
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
@@ -70,6 +72,7 @@ def run(
                 VideoDataModule,
                 chosen=chosen,
                 continued=continued,
+                quiet=quiet,
                 task_from=functools.partial(_task, evaluated, whole, saved or {}),
                 subclass_mode_model=True,
                 subclass_mode_data=True,
@@ -87,7 +90,7 @@ def run(
             raise KeyboardInterrupt from stop
         raise
     cli.trainer.strategy.barrier()  # a launcher ends all processes when the first one ends with an error
-    return FAILED if command != "fit" and cli.datamodule.unreadable else DONE
+    return cli
 
 
 def checkpoint_config(path: str, keep_data: bool) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class VidCLI(LightningCLI):
         chosen: The class paths of model and data.
         continued: The folder of the run to go on with; None: a new one is made.
         task_from: From the data to the model's task.
+        quiet: Whether nothing is printed beyond what Lightning prints.
         **kwargs: LightningCLI's.
     """
 
@@ -146,9 +150,10 @@ class VidCLI(LightningCLI):
         chosen: dict[str, str],
         continued: Path | None,
         task_from: Callable[[VideoDataModule], dict[str, Any]],
+        quiet: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.chosen, self.continued, self.task_from = chosen, continued, task_from
+        self.chosen, self.continued, self.task_from, self.quiet = chosen, continued, task_from, quiet
         self.folder: Path | None = continued
         try:
             super().__init__(*args, **kwargs)
@@ -200,8 +205,8 @@ class VidCLI(LightningCLI):
         callbacks: list[Callback] = list(config.get("callbacks") or [])
         model, data = (self.chosen.get(option, "?").rpartition(".")[2] for option in names.GROUPS)
         self.began = Began()
-        callbacks += [Report(self.folder, model, data), self.began]
-        if config.get("enable_progress_bar") is not False and not _has(callbacks, ProgressBar):
+        callbacks += [Report(self.folder, model, data, self.quiet), self.began]
+        if not self.quiet and config.get("enable_progress_bar") is not False and not _has(callbacks, ProgressBar):
             callbacks.append(progress())
         checkpoints = self.subcommand == "fit" and config.get("enable_checkpointing") is not False
         if checkpoints and not _has(callbacks, ModelCheckpoint):
@@ -243,7 +248,7 @@ class VidCLI(LightningCLI):
         except BaseException:
             last = self.folder / "checkpoints" / "last.ckpt" if self.folder else None
             begun = self.trainer.global_step > 0  # and not refused
-            if begun and last is not None and last.is_file() and self.trainer.is_global_zero:
+            if not self.quiet and begun and last is not None and last.is_file() and self.trainer.is_global_zero:
                 print(f"kept: {last}, of the last epoch that was finished", file=sys.stderr)
                 print(f"to go on: vid fit --ckpt_path {last}", file=sys.stderr)
             raise
@@ -300,7 +305,7 @@ class VidCLI(LightningCLI):
     def after_fit(self) -> None:
         """Says where the best checkpoint is and what to do with it."""
         best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if best and self.trainer.is_global_zero:
+        if best and self.trainer.is_global_zero and not self.quiet:
             score = self.trainer.checkpoint_callback.best_model_score  # type: ignore[union-attr]
             if score is None:  # a user's own checkpoints, which follow no metric
                 print(f"checkpoint: {best}", file=sys.stderr)

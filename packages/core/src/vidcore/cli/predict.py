@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from vidcore.cli import UsageError
+from vidcore.cli import DONE, FAILED, UsageError
 from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.cli.rows import Output
 from vidcore.files import expand_paths
@@ -30,34 +33,37 @@ def main(command: str, argv: list[str]) -> int:
     output = Output(arguments.output) if arguments.output is not None else None
     if output is None and arguments.devices * arguments.num_nodes > 1:
         raise UsageError("several processes need --output FILE to write to")
-    paths = listed(arguments)
+    paths, below = listed(arguments.videos, arguments.render)
+    if below:
+        print(f"vid: passed over {below} files below --render {arguments.render}", file=sys.stderr)
     model = load_model(arguments, trained=True)
-    if arguments.render is not None and "rgb" not in model.clip_spec.modalities:
-        raise UsageError(f"--render: {type(model).__name__} sees no pictures")
 
-    from vidcore.cli.predictor import predict
+    from vidcore.cli.predictor import Options, predict
 
-    return predict(model, paths, output, arguments)
+    options = Options(**{field.name: getattr(arguments, field.name) for field in fields(Options)})
+    return FAILED if predict(model, paths, options, output) else DONE
 
 
-def listed(arguments: argparse.Namespace) -> list[str]:
-    """The videos that the arguments name, without those that an earlier run rendered.
+def listed(videos: Sequence[str], render: str | os.PathLike[str] | None) -> tuple[list[str], int]:
+    """Return the paths of the videos without those that an earlier run rendered, and the number of these.
+
+    Args:
+        videos: Files, folders or glob patterns.
+        render: The folder of rendered videos, if any.
 
     Raises:
-        UsageError: An argument that stands for nothing; ``--render`` names no folder, or that of all videos.
+        UsageError: Nothing is found for one of ``videos``; ``render`` is a file, or the folder of all videos.
     """
-    paths = expand_paths(arguments.videos, frames=True)
-    if arguments.render is None:
-        return paths
-    folder = Path(arguments.render).resolve()
+    paths = expand_paths(videos, frames=True)
+    if render is None:
+        return paths, 0
+    folder = Path(render).resolve()
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--render {arguments.render} is no folder")
+        raise UsageError(f"--render {render} is not a folder")
     left = [path for path in paths if folder not in Path(path).resolve().parents]
     if not left:
-        raise UsageError(f"--render {arguments.render} holds the videos: what is rendered needs a folder of its own")
-    if len(left) < len(paths):
-        print(f"vid: passed over {len(paths) - len(left)} files below --render {arguments.render}", file=sys.stderr)
-    return left
+        raise UsageError(f"--render {render} holds the videos: rendered videos need a folder of their own")
+    return left, len(paths) - len(left)
 
 
 def _positive(text: str) -> int:

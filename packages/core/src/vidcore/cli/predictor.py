@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,39 +39,87 @@ DRAWN_SCORE = 0.3
 """Detections below it are left out of the picture."""
 
 
-def predict(model: VideoModule, paths: list[str], output: Output | None, arguments: argparse.Namespace) -> int:
-    """Predicts on the videos whose rows are not in the output yet.
+@dataclass(frozen=True)
+class Options:
+    """Options of ``vid predict``.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    views: int = 1
+    """Number of clips per video, spread over time, whose scores are averaged."""
+    batch_size: int = 1
+    """Number of videos per batch and process."""
+    num_workers: int = 0
+    """Number of worker processes that decode, per process."""
+    timeout: float = 60
+    """Seconds that reading one video may take; after them it counts as unreadable."""
+    flow: str | None = None
+    """How optical flow is computed; None: as in training."""
+    render: str | os.PathLike[str] | None = None
+    """Folder for mp4 files of the clips as the model saw them; None: no files."""
+    accelerator: str = "auto"
+    """Lightning's accelerator: ``auto``, ``cpu``, ``gpu``, …"""
+    devices: int = 1
+    """Number of processes per node that share the list."""
+    num_nodes: int = 1
+    """Number of nodes, under torchrun or SLURM."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"views": 1, "batch_size": 1, "num_workers": 0, "devices": 1, "num_nodes": 1}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"{name} must be a whole number, {least} or more, got {value!r}")
+
+
+def predict(
+    model: VideoModule,
+    paths: list[str],
+    options: Options,
+    output: Output | None = None,
+    collect: Callable[[Row], None] | None = None,
+) -> int:
+    """Predict on the videos whose rows are not in the output yet.
 
     Args:
         model: In eval mode.
-        paths: The list; the first process's is that of all.
-        output: Where rows go; None: to stdout.
-        arguments: Of the command line.
+        paths: The videos; the first process's list is used in all processes.
+        options: How to predict.
+        output: File for the rows; None: they are printed to stdout.
+        collect: Called with each row, which is neither written nor printed; nor is anything else printed.
 
     Returns:
-        The exit status: 1 where a video could not be read. The first process's counts.
+        The number of videos that could not be read; 0 in all processes but the first.
 
     Raises:
-        UsageError: Lightning refuses devices or nodes.
+        UsageError: Lightning refuses devices or nodes, or the model has no RGB input to render.
         UserError: The output cannot be read or written.
         KeyboardInterrupt: Ctrl-C; what was finished is in the output.
     """
-    renderer = Renderer(Path(arguments.render), model) if arguments.render is not None else None
-    rows = Rows(output, renderer)
-    trainer = _trainer(arguments, rows)
+    if options.render is not None and "rgb" not in model.clip_spec.modalities:
+        raise UsageError(f"--render: {type(model).__name__} has no RGB input")
+    renderer = Renderer(Path(options.render), model) if options.render is not None else None
+    rows = Rows(output, renderer, collect)
+    with _warnings_only():
+        return _predict(model, paths, options, output, rows)
+
+
+def _predict(model: VideoModule, paths: list[str], options: Options, output: Output | None, rows: Rows) -> int:
+    trainer = _trainer(options, rows)
     first = trainer.is_global_zero
     with output.locked() if output and first else nullcontext():
         done = {row["path"] for row in output.join(paths) if "error" not in row} if output and first else set()
         data = Paths(
-            batch_size=arguments.batch_size,
-            num_workers=arguments.num_workers,
-            views=arguments.views,
-            timeout=arguments.timeout,
-            flow=_flow(model, arguments.flow),
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            views=options.views,
+            timeout=options.timeout,
+            flow=_flow(model, options.flow),
         )
         data.paths = [path for path in paths if printable(redacted(path)) not in done]
-        if len(data.paths) < len(paths):
-            already = f"{len(paths) - len(data.paths)} of {len(paths)} videos are in {arguments.output} already"
+        if output and len(data.paths) < len(paths):
+            already = f"{len(paths) - len(data.paths)} of {len(paths)} videos are in {output.path} already"
             print(f"vid: {already}; remove it to predict them anew", file=sys.stderr)
         failure = ""
         try:
@@ -99,10 +147,10 @@ def predict(model: VideoModule, paths: list[str], output: Output | None, argumen
             listed = [row for row in output.join(paths) if row["path"] in names]
             rows.failed, rows.not_numbers = sum("error" in row for row in listed), sum(map(_without_numbers, listed))
     if rows.not_numbers:
-        print(f"vid: {rows.not_numbers} videos have scores that are not numbers (null in their rows)", file=sys.stderr)
+        rows.say(f"{rows.not_numbers} videos have scores that are not numbers (null in their rows)")
     if rows.failed:
-        print(f"vid: {rows.failed} of {len(paths)} videos could not be read", file=sys.stderr)
-    return 1 if rows.failed else 0
+        rows.say(f"{rows.failed} of {len(paths)} videos could not be read")
+    return rows.failed
 
 
 def _flow(model: VideoModule, method: str | None) -> FlowSource:
@@ -123,16 +171,29 @@ def _flow(model: VideoModule, method: str | None) -> FlowSource:
         raise UsageError(f"--flow: {error}") from error
 
 
-def _trainer(arguments: argparse.Namespace, rows: Rows) -> Trainer:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")  # nothing is left to do
-    several = arguments.devices * arguments.num_nodes > 1
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """Hide what Lightning says of devices, and its warning of an empty list: nothing is left to do."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _trainer(options: Options, rows: Rows) -> Trainer:
+    several = options.devices * options.num_nodes > 1
     try:
         trainer = Trainer(
-            accelerator=arguments.accelerator,
-            devices=arguments.devices,
-            num_nodes=arguments.num_nodes,
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
             # Processes wait for each other at the end only, and the shares may take hours more or less.
             strategy=DDPStrategy(timeout=timedelta(days=30)) if several else "auto",
             callbacks=[rows],
@@ -142,7 +203,7 @@ def _trainer(arguments: argparse.Namespace, rows: Rows) -> Trainer:
             enable_checkpointing=False,
         )
         if isinstance(trainer.strategy, DDPStrategy) and trainer.strategy.cluster_environment is not None:
-            trainer.strategy.cluster_environment.validate_settings(arguments.devices, arguments.num_nodes)
+            trainer.strategy.cluster_environment.validate_settings(options.devices, options.num_nodes)
     except (MisconfigurationException, ValueError) as error:
         raise UsageError(str(error)) from error
     return trainer
@@ -176,8 +237,10 @@ class Paths(VideoDataModule):
 class Rows(Callback):
     """Writes a row as soon as its video is done."""
 
-    def __init__(self, output: Output | None, renderer: Renderer | None) -> None:
-        self.output, self.renderer = output, renderer
+    def __init__(
+        self, output: Output | None, renderer: Renderer | None, collect: Callable[[Row], None] | None = None
+    ) -> None:
+        self.output, self.renderer, self.collect = output, renderer, collect
         self.failed = self.not_numbers = 0
         self.file: RowFile | None = None
 
@@ -188,7 +251,7 @@ class Rows(Callback):
             self.file = self.output.file(rank, processes)
         share = len(range(rank, len(trainer.datamodule.paths), processes))  # type: ignore[attr-defined]
         what = "videos" if processes == 1 else f"videos of process 0 of {processes}"
-        shown = rank == 0 and (self.output is not None or not sys.stdout.isatty())
+        shown = rank == 0 and self.collect is None and (self.output is not None or not sys.stdout.isatty())
         self.progress = Progress(what, share, shown).__enter__()
 
     def on_predict_batch_end(
@@ -199,18 +262,25 @@ class Rows(Callback):
             trace = row.pop("trace", {})
             if "error" in row:
                 self.failed += 1
-                print(f"vid: {row['error']}", file=sys.stderr)
+                self.say(row["error"])
             else:
                 self.not_numbers += _without_numbers(row)
             if self.renderer is not None and "error" not in row:
                 row["rendered"] = printable(str(self.renderer.render(row, trace, batch)))
             row |= {key: printable(redacted(row[key])) for key in ("path", "error") if key in row}
-            if self.file is not None:
+            if self.collect is not None:
+                self.collect(row)
+            elif self.file is not None:
                 self.file.write(row)
             else:
                 sys.stdout.buffer.write(as_line(row))
                 sys.stdout.buffer.flush()
             self.progress.advance()
+
+    def say(self, text: str) -> None:
+        """Print to stderr, unless the rows are collected."""
+        if self.collect is None:
+            print(f"vid: {text}", file=sys.stderr)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Closes the file."""

@@ -5,19 +5,39 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vidcore.cli import UsageError, names, options, runs
+from vidcore.cli import DONE, FAILED, UsageError, names, options, runs
 from vidcore.errors import naming
+
+if TYPE_CHECKING:
+    from vidcore.cli.lightning import VidCLI
 
 
 def main(command: str, argv: list[str], whole: bool = True) -> int:
-    """Checks what can be checked without torch, then runs Lightning; returns the exit status.
+    """Run ``vid fit``, ``validate`` or ``test``; see :func:`run` for the arguments.
+
+    Returns:
+        The exit status: 1 if a sample to evaluate could not be read.
+    """
+    done = run(command, argv, whole)
+    return FAILED if command != "fit" and done.datamodule.unreadable else DONE
+
+
+def run(command: str, argv: list[str], whole: bool = True, quiet: bool = False) -> VidCLI:
+    """Check the arguments without importing torch, then run Lightning.
 
     Args:
         command: ``fit``, ``validate`` or ``test``.
         argv: Its arguments.
-        whole: Whether data that a checkpoint was not trained on are evaluated whole where they have no splits.
+        whole: Whether data that a checkpoint was not trained on are evaluated whole if they have no splits.
+        quiet: Whether nothing is printed beyond what Lightning prints.
+
+    Returns:
+        The finished run: ``folder``, ``trainer``, ``model`` and ``datamodule``.
+
+    Raises:
+        UserError: An argument, a file or the data is wrong, or the training diverged.
     """
     helps = any(argument.partition("=")[0] in ("-h", "--help", "--model.help", "--data.help") for argument in argv)
     names.expand_environment(command)
@@ -54,7 +74,8 @@ def main(command: str, argv: list[str], whole: bool = True) -> int:
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
-    return lightning.run(command, argv, chosen, continued, checkpoint if command != "fit" else None, whole, saved)
+    evaluated = checkpoint if command != "fit" else None
+    return lightning.run(command, argv, chosen, continued, evaluated, whole, saved, quiet)
 
 
 def one_length(argv: list[str]) -> list[str]:

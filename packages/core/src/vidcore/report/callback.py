@@ -34,10 +34,11 @@ class Report(Callback):
         folder: The run's.
         model: What the model is called.
         data: What the data are called.
+        quiet: Whether the path of the page is not printed.
     """
 
-    def __init__(self, folder: Path, model: str, data: str) -> None:
-        self.folder, self.model, self.data = folder, model, data
+    def __init__(self, folder: Path, model: str, data: str, quiet: bool = False) -> None:
+        self.folder, self.model, self.data, self.quiet = folder, model, data, quiet
         self.history: list[dict[str, float]] = []
         self._loss, self._steps = torch.zeros(()), 0
         self._validated = self._trained = False
@@ -120,7 +121,7 @@ class Report(Callback):
         page = self.folder / "report" / "index.html"
         if self._trained or not page.is_file():
             self._write(trainer, pl_module, "val")
-        elif trainer.is_global_zero:
+        elif trainer.is_global_zero and not self.quiet:
             print(f"report: {page}, of before: nothing was left to train", file=sys.stderr)
 
     def _watch(self, trainer: Trainer, pl_module: LightningModule, batches: float) -> None:
@@ -151,7 +152,8 @@ class Report(Callback):
             summary = self._summary(trainer, pl_module, split)
             folder = self.folder / "report"
             page.write(summary, folder, runs=self.folder.parent.parent)
-            print(f"report: {folder / 'index.html'}", file=sys.stderr)
+            if not self.quiet:
+                print(f"report: {folder / 'index.html'}", file=sys.stderr)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     tracking.log_report(logger.experiment, summary, folder)
