@@ -189,6 +189,24 @@ def test_training_goes_on_from_every_stage_to_the_same_weights(epoch: int, tmp_p
         assert torch.equal(value, theirs[name]), name
 
 
+def test_every_part_has_the_rate_that_a_resumed_training_asks_for(tmp_path: Path) -> None:
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            found = {id(p): group["lr"] for group in trainer.optimizers[0].param_groups for p in group["params"]}
+            parts = trainer.lightning_module.named_parameters()
+            self.seen.append({name.split(".")[1]: round(found[id(p)], 9) for name, p in parts})
+
+        def __init__(self) -> None:
+            self.seen: list[dict[str, float]] = []
+
+    options = {"name": "sgd", "lr": 0.01, "warmup": 0.0, "schedule": "constant"}
+    fit(small("v2", optim=options), tmp_path, max_epochs=1).save_checkpoint(tmp_path / "begun.ckpt")
+    watch, rates = Watch(), {"glance": 1.0, "focus": 2.0, "policy": 3.0, "head": 4.0}
+    module = small("v2", optim=options | {"lr": 0.001}, rates=rates)
+    fit(module, tmp_path, max_epochs=2, callbacks=[watch], ckpt_path=tmp_path / "begun.ckpt")
+    assert watch.seen == [{part: round(0.001 * share, 9) for part, share in rates.items()}]
+
+
 def test_a_later_stage_starts_from_a_checkpoint_of_an_earlier_one(tmp_path: Path) -> None:
     first = small()
     trainer = fit(first, tmp_path, max_epochs=2)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from vidcore import ClipSpec, Optim, Output, Stage, Task, VideoModule
 from vidcore.cli import main
+from vidcore.cli.train import one_length
 from vidcore.errors import UserError
 from vidcore.testing import tiny_batch
 
@@ -278,6 +279,28 @@ def test_the_command_uses_what_was_asked_for_or_leaves_the_run_as_it_was(install
     # A finished run that is resumed unchanged trains nothing and changes nothing.
     assert main(["fit", "--ckpt_path", str(last)]) == 0
     assert torch.load(last, weights_only=True)["global_step"] == resumed["global_step"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "adds"),
+    [
+        ([], {}, []),
+        (["--trainer.max_steps", "9"], {}, ["--trainer.max_epochs=-1"]),
+        (["--trainer.max_steps=9"], {}, ["--trainer.max_epochs=-1"]),
+        (["--trainer.max_epochs", "9"], {}, ["--trainer.max_steps=-1"]),
+        (["--trainer.max_epochs", "9", "--trainer.max_steps", "5"], {}, []),
+        (["--trainer.max_epochs", "-1"], {}, []),
+        (["--trainer.max_steps", "-1"], {}, []),
+        (["--config", "{trainer: {max_steps: 9}}"], {}, ["--trainer.max_epochs=-1"]),
+        (["--config", "{trainer: {max_steps: 9, max_epochs: 2}}"], {}, []),
+        (["--trainer.max_epochs", "9"], {"VID_FIT__TRAINER__MAX_STEPS": "5"}, []),
+        ([], {"VID_FIT__TRAINER__MAX_STEPS": "5"}, ["--trainer.max_epochs=-1"]),
+    ],
+)
+def test_a_length_in_one_unit_replaces_the_one_in_the_other(monkeypatch, argv, environment, adds):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert one_length(argv) == adds
 
 
 def test_time_alone_can_end_a_training(installed, monkeypatch):  # noqa: F811
