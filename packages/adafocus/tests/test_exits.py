@@ -81,7 +81,7 @@ def test_confident_videos_are_told_apart() -> None:
 
 
 def test_unknown_criterion() -> None:
-    with pytest.raises(UserError, match="'loudest' is not one of max_softmax, margin, entropy"):
+    with pytest.raises(UserError, match="exit_by must be one of max_softmax, margin, entropy"):
         confidence(torch.zeros(1, 3), "loudest")  # type: ignore[arg-type]
 
 

@@ -93,7 +93,7 @@ def test_what_is_clipped_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"reward": "praise"}, "'praise' is not one of random"), ({"epochs": 0}, "at least 1, not 0")]
+    ("options", "says"), [({"reward": "praise"}, "must be one of random"), ({"epochs": 0}, "at least 1, got 0")]
 )
 def test_options_that_do_not_fit(options: dict[str, object], says: str) -> None:
     with pytest.raises(UserError, match=says):

@@ -120,7 +120,7 @@ def test_budget_below_the_first_frame(module: AdaFocusModule, tmp_path: Path) ->
 def test_what_cannot_exit(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="AdaFocus without temporal shift"):
         sweep(AdaFocusModule(Task.numbered(3), "v2_tsm", **SMALL), tmp_path)
-    with pytest.raises(UserError, match="'loudest' is not one of"):
+    with pytest.raises(UserError, match="exit_by must be one of"):
         ExitSweep(by="loudest")  # type: ignore[arg-type]
 
 

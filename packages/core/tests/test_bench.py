@@ -126,8 +126,8 @@ def test_the_command(installed, videos, tmp_path, capsys):
     ("argv", "says"),
     [
         ([], "needs --ckpt_path FILE or --model NAME"),
-        (["--model", "mean", "--repeats", "0"], "--repeats must be at least 1, not 0"),
-        (["--model", "mean", "--batch_size", "0"], "--batch_size must be at least 1, not 0"),
+        (["--model", "mean", "--repeats", "0"], "--repeats must be between 1 and 1000000, got 0"),
+        (["--model", "mean", "--batch_size", "0"], "--batch_size must be between 1 and 1000000, got 0"),
         (["--model", "mean", "--accelerator", "abacus"], "abacus"),
         (["--model", "mean", "missing.mp4"], "no file missing.mp4"),
         (["--model", "mean", "--repeat", "3"], "did you mean --repeats?"),

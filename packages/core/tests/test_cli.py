@@ -347,10 +347,13 @@ def test_recipes_of_a_plugin_with_several_models(installed, monkeypatch):
             ["--model", "mean", "--model.clip.frame", "4"],
             "did you mean --model.clip.frames? --model.clip has",
         ),
-        (["--model", "mean", "--model.clip.frames", "0"], "clip frames must be positive, not 0"),
+        (["--model", "mean", "--model.clip.frames", "0"], "--model.clip.frames must be between 1 and 10000, got 0"),
         (["--model", "mean", "--model.label_smothing", "0.1"], "did you mean --model.label_smoothing? --model has"),
-        (["--model", "mean", "--model.label_smoothing", "much"], "--model.label_smoothing: Expected a <class 'float'>"),
-        (["--model", "mean", "--model.optim.name", "adamm"], "adamm"),
+        (["--model", "mean", "--model.label_smoothing", "much"], "--model.label_smoothing must be a number, got much"),
+        (
+            ["--model", "mean", "--model.optim.name", "adamm"],
+            "must be one of adamw, sgd, rmsprop, rmsprop_tf, got",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_without_a_lecture(installed, capsys, argv, says):

@@ -36,9 +36,9 @@ def test_clip_spec():
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"frames": 0}, "frames must be positive"),
-        ({"fps": -1.0}, "fps must be positive"),
-        ({"size": 224, "short_side": 200}, "smaller than the crop"),
+        ({"frames": 0}, "frames must be between 1"),
+        ({"fps": -1.0}, "fps must be greater than 0"),
+        ({"size": 224, "short_side": 200}, "must be at least the crop's size"),
         ({"modalities": ("smell",)}, "smell"),
         ({"modalities": ()}, "modalities"),
     ],

@@ -473,8 +473,8 @@ def test_ctrl_c_keeps_the_rows(healthy, tmp_path, monkeypatch):
         (["check"], "needs PATHs, or --data NAME"),
         (["check", "missing.mp4"], "no file missing.mp4"),
         (["check", "."], "no video below ."),
-        (["check", __file__, "--num_workers", "0"], "--num_workers must be at least 1, not 0"),
-        (["check", __file__, "--timeout", "-1"], "--timeout must be positive, not -1"),
+        (["check", __file__, "--num_workers", "0"], "--num_workers must be between 1 and 1024, got 0"),
+        (["check", __file__, "--timeout", "-1"], "--timeout must be greater than 0 and at most 1000000, got -1"),
         (["check", __file__, "--worker", "2"], "no option --worker"),
     ],
 )

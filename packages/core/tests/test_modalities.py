@@ -408,7 +408,7 @@ def test_flow_that_cannot_be_had_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"method": "guess"}, "flow method must be one of farneback, tvl1"),
+        ({"method": "guess"}, "flow.method must be one of farneback, tvl1"),
         ({"published": "/data/flow"}, "must name {stem}"),
     ],
 )
@@ -494,7 +494,7 @@ def test_training_evaluation_prediction_and_export_with_everything(tmp_path, mon
     assert main(["predict", *argv, "--accelerator", "cpu", "--render", str(tmp_path / "drawn")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 and len(list((tmp_path / "drawn").iterdir())) == 2
     assert main(["predict", *argv, "--flow", "guess"]) == 2
-    assert "flow method must be one of farneback" in capsys.readouterr().err
+    assert "flow.method must be one of farneback" in capsys.readouterr().err
     checkpoint = torch.load(tmp_path / "model.ckpt", weights_only=True)
     checkpoint["datamodule_hyper_parameters"]["flow"]["published"] = "/data/{stem}"
     torch.save(checkpoint, tmp_path / "model.ckpt")

@@ -155,7 +155,7 @@ def test_clip_is_replaced_field_by_field_and_keeps_the_margin():
     assert model.clip_spec == ClipSpec(frames=5, size=16)
     with pytest.raises(UserError, match="clip has no field frame; it has segments, frames"):
         MeanColour(Task.numbered(2), clip={"frame": 5})
-    with pytest.raises(UserError, match="frames must be positive"):
+    with pytest.raises(UserError, match=r"clip\.frames must be between 1 and 10000"):
         MeanColour(Task.numbered(2), clip={"frames": 0})
 
 
@@ -220,7 +220,9 @@ def test_stretches_of_one_file(tmp_path):
     assert torch.equal(item["inputs"]["rgb"][0].transpose(0, 1), frames[..., 4:28])
 
 
-@pytest.mark.parametrize(("option", "says"), [({"crops": 2}, "crops must be 1 or 3"), ({"views": 0}, "views must be")])
+@pytest.mark.parametrize(
+    ("option", "says"), [({"crops": 2}, "crops must be one of 1, 3"), ({"views": 0}, "views must be")]
+)
 def test_wrong_options(clips, option, says):
     data = Colours(clips, **option)
     data.clip_spec = ClipSpec(frames=2, size=16)

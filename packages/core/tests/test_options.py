@@ -116,7 +116,7 @@ def test_no_class_at_all_is_unclear(path):
         (f"{NET} --data.augment.hflop 0", "did you mean --data.augment.hflip?"),
         ("--model net --data set --model.depth 3", "vid fit --data set needs --data.root"),
         ("--model net --data set --data.root x", "vid fit --model net needs --model.depth"),
-        (f"{NET} --config config.yaml", "config config.yaml: no option --trainer.max_epoch; did you mean"),
+        (f"{NET} --config config.yaml", "config config.yaml, line 2: no option --trainer.max_epoch; did you mean"),
         (f'{NET} --config {{"model":{{"init_args":{{"dept":3}}}}}}', "did you mean --model.depth?"),
     ],
 )

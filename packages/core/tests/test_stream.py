@@ -257,7 +257,7 @@ def test_sources_that_are_none(installed, capsys, source, says):
 
 def test_what_does_not_stream_is_refused(installed, video, capsys):
     assert main(["stream", video, "--model", "mean", "--weights", "mean.safetensors", "--classes", "3"]) == 1
-    assert "MeanColour does not stream: it has no init_state and step" in capsys.readouterr().err
+    assert "this MeanColour does not stream; none of its options changes that" in capsys.readouterr().err
 
 
 def free_port() -> int:

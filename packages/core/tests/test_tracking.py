@@ -11,6 +11,7 @@ import pytest
 import yaml
 from running import COMMON, curve, fit, installed, run  # noqa: F401
 
+from vidcore import UserError
 from vidcore.cli import main, names
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -90,7 +91,7 @@ def values(found, metric):
     return [(row["trainer/global_step"], row[metric]) for row in found["history"] if metric in row]
 
 
-def test_wandb_gets_everything_and_goes_on_with_the_same_run(installed, offline, capsys):  # noqa: F811
+def test_wandb_gets_everything_and_goes_on_with_the_same_run(installed, offline, capsys, monkeypatch):  # noqa: F811
     assert main(fit("--trainer.logger", "wandb", epochs=2)) == 0
     (path,) = wandb_files(run(0))
     found = read_back(path)
@@ -127,8 +128,15 @@ def test_wandb_gets_everything_and_goes_on_with_the_same_run(installed, offline,
     assert [step for step, _ in values(again, "train/loss")] == [6, 7, 8]
     assert again["config"]["config"]["trainer"]["max_epochs"] == 3
 
-    # A new one beside it has another, and says so where it fails.
+    # A failed start leaves no run; what fails later has another id and says so.
     assert main(fit("--trainer.logger=wandb", "--model.weights", "missing.pt")) == 1
+    assert not run(1).exists()
+
+    def fail(self):
+        raise UserError("the epoch fails")
+
+    monkeypatch.setattr("vidcore.module.VideoModule.on_train_epoch_end", fail)
+    assert main(fit("--trainer.logger=wandb")) == 1
     failed = read_back(wandb_files(run(1))[-1])
     assert failed["id"] != found["id"]
     assert failed["exit"] == 1

@@ -223,7 +223,7 @@ def test_flow_of_another_size_is_cropped_at_the_same_place(train):
     [{"scale": (0, 1)}, {"scale": (0.9, 0.3)}, {"ratio": (0, 1)}, {"hflip": 1.5}, {"randaugment": 31}, {"mixup": -1}],
 )
 def test_augment_checks_its_values(wrong):
-    with pytest.raises(ValueError, match=f"augment {next(iter(wrong))} must be"):
+    with pytest.raises(ValueError, match=f"augment.{next(iter(wrong))} must be"):
         Augment(**wrong)
 
 

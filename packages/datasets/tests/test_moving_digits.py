@@ -65,5 +65,5 @@ def test_data_module(tmp_path: Path) -> None:
     assert MovingDigits(detection=True).task.kind == "detection"
     with pytest.raises(UserError, match="detection=True needs decides=glyph, not motion"):
         MovingDigits("motion", detection=True)
-    with pytest.raises(UserError, match="glyph_size=99"):
+    with pytest.raises(UserError, match="glyph_size must be between 7 and 48"):
         MovingDigits(glyph_size=99)

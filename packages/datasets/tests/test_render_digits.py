@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError
 from vidcore_datasets.render_digits import _MOTIFS, AUDIO_RATE, GLYPHS, MOTIONS, DigitOptions, draw_clip, place
 
 
@@ -180,16 +180,16 @@ def test_pictures_that_do_not_tell_are_alike_for_all_classes() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decides": "smell"}, "decides='smell' is not one of glyph, motion, sound"),
-        ({"num_frames": 0}, "num_frames=0 must be at least 1"),
-        ({"blur": 1.5}, "blur=1.5 is not a share"),
-        ({"frame_size": 63}, "frame_size=63 must be even"),
-        ({"glyph_size": 60}, "glyph_size=60 must be between 7 and 48"),
+        ({"decides": "smell"}, "decides must be one of glyph, motion, sound, got 'smell'"),
+        ({"num_frames": 0}, "num_frames must be between 1 and 100000, got 0"),
+        ({"blur": 1.5}, "blur must be between 0 and 1, got 1.5"),
+        ({"frame_size": 63}, "frame_size must be even, for H.264, got 63"),
+        ({"glyph_size": 60}, "glyph_size must be between 7 and 48"),
         ({"glyph_size": 28, "off_centre": True}, "between 7 and 24 for a frame of 64 with off_centre"),
-        ({"num_frames": 3}, "segments=4 are more than num_frames=3"),
+        ({"num_frames": 3}, "segments must be at most num_frames 3, got 4"),
     ],
 )
 def test_errors(options: dict, message: str) -> None:
-    with pytest.raises(UserError, match="moving_digits") as error:
+    with pytest.raises(OptionError) as error:
         DigitOptions(**options)
     assert message in str(error.value)

@@ -102,9 +102,9 @@ def test_clip_rates(name: str, fps: float) -> None:
 
 
 def test_unknown_variant_names_the_known() -> None:
-    with pytest.raises(UserError, match=r"'a6' is not one of .*a0.*a5"):
+    with pytest.raises(UserError, match=r"variant must be one of .*a0.*a5, got 'a6'"):
         find_variant("a6")
-    with pytest.raises(UserError, match=r"'a6' is not one of .*a0.*a5"):
+    with pytest.raises(UserError, match=r"variant must be one of .*a0.*a5, got 'a6'"):
         MoViNet("a6")
 
 

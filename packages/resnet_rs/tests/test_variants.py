@@ -101,5 +101,5 @@ def test_scaled_at_another_size() -> None:
 
 
 def test_unknown_depth_names_the_known() -> None:
-    with pytest.raises(UserError, match=r"depth 51 is not one of 50, 101, .*350"):
+    with pytest.raises(UserError, match=r"depth must be one of 50, 101, .*350, got 51"):
         ResNetRS3D(51)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError, UserError
 
 Criterion = Literal["max_softmax", "margin", "entropy"]
 
@@ -23,7 +23,7 @@ def confidence(logits: Tensor, criterion: str) -> Tensor:
             near to 1 to be told apart there.
 
     Raises:
-        UserError: An unknown criterion.
+        OptionError: An unknown criterion.
     """
     shares = logits.float().log_softmax(-1).sort(descending=True).values
     rest = shares[..., 1:].logsumexp(-1)
@@ -33,7 +33,7 @@ def confidence(logits: Tensor, criterion: str) -> Tensor:
         return -torch.cat([rest[..., None], shares[..., 1:2]], -1).logsumexp(-1)  # 1 - (first - second)
     if criterion == "entropy":
         return (shares.exp() * shares).sum(-1)
-    raise UserError(f"exit criterion {criterion!r} is not one of {', '.join(get_args(Criterion))}")
+    raise OptionError(f"exit_by must be one of {', '.join(get_args(Criterion))}, got {criterion!r}")
 
 
 def middle_first(frames: int) -> list[int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -20,6 +20,7 @@ from vidcore.errors import UserError
 from vidcore.flops import count_macs, parameters
 from vidcore.module import VideoModule
 from vidcore.optim import Optim, Schedule, Stage
+from vidcore.ranges import check_ranges
 from vidcore.task import Task
 from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus.exits import Criterion
@@ -61,6 +62,10 @@ class Stages:
     focus: float = 0.01
     finetune_focus: bool = True
 
+    def __post_init__(self) -> None:
+        numbers = (field.name for field in fields(self) if field.name != "finetune_focus")
+        check_ranges(vars(self), dict.fromkeys(numbers, "[0, inf)"), "stages.")
+
     @classmethod
     def of(cls, value: Stages | Mapping[str, Any]) -> Stages:
         """The record itself, or the one that a checkpoint holds as a mapping."""
@@ -75,6 +80,9 @@ class Rates:
     focus: float = 1.0
     policy: float = 0.1
     head: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_ranges(vars(self), dict.fromkeys(vars(self), "[0, inf)"), "rates.")
 
     @classmethod
     def of(cls, value: Rates | Mapping[str, Any]) -> Rates:
@@ -108,8 +116,14 @@ class AdaFocusModule(VideoModule):
         **kwargs: See :class:`vidcore.VideoModule`.
 
     Raises:
-        UserError: An option with a value that there is not, or a window that does not fit the clip.
+        OptionError: A value outside its range or its choices, or a window that does not fit the clip.
     """
+
+    streams_with = "--model.variant v1, v2 or v2_rn and --model.order time"
+    RANGES: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("glance_size", "glance_frames", "policy_width", "head_width"), "[1, 10000]"),
+        "dropout": "[0, 1)",
+    }
 
     def __init__(
         self,

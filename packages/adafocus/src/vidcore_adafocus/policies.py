@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from vidcore.errors import UserError
+from vidcore.ranges import check_choice
 from vidcore_adafocus.variants import GRIDS, AdaFocusConfig, Windows
 
 GAUSSIAN_STD = 0.25
@@ -98,8 +98,7 @@ class GridPolicy(LearntPolicy):
         self, features: int, map_size: tuple[int, int], channels: int = 32, width: int = 1024, places: int = 49
     ) -> None:
         super().__init__()
-        if places not in GRIDS:
-            raise UserError(f"places must be one of {', '.join(map(str, GRIDS))} (square grids), got {places}")
+        check_choice("places", places, GRIDS)
         self.width = width
         self.encoder = nn.Sequential(
             nn.Conv2d(features, channels, 1, bias=False),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidcore.errors import UserError
+from vidcore.ranges import check_choice, check_ranges
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Reinforce:
         look_cost: Of a policy that skips, what a look at a frame takes off its reward.
 
     Raises:
-        UserError: A value that is out of range.
+        OptionError: A value outside its range or its choices.
     """
 
     reward: Literal["random", "previous", "raw"] = "random"
@@ -40,10 +40,10 @@ class Reinforce:
     look_cost: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.reward not in ("random", "previous", "raw"):
-            raise UserError(f"reinforce.reward {self.reward!r} is not one of random, previous, raw")
-        if self.epochs < 1:
-            raise UserError(f"reinforce.epochs must be at least 1, not {self.epochs}")
+        check_choice("reinforce.reward", self.reward, ("random", "previous", "raw"))
+        ranges = {"discount": "[0, 1]", "epochs": "[1, inf)", "clip": "(0, inf)"}
+        ranges |= dict.fromkeys(("value", "entropy", "look_cost"), "[0, inf)")
+        check_ranges(vars(self), ranges, "reinforce.")
 
     @classmethod
     def of(cls, value: Reinforce | Mapping[str, Any]) -> Reinforce:

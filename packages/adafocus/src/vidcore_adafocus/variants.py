@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError
+from vidcore.ranges import check_choice
 
 Windows = Literal["learnt", "centre", "random", "gaussian"]
 """Window placement: a learnt policy, or one of the input-independent baselines."""
@@ -91,7 +92,7 @@ class AdaFocusConfig:
             middles between), which suits early exits but cannot be streamed.
 
     Raises:
-        UserError: A field has an invalid value, or ``skips`` is set for a policy that cannot skip.
+        OptionError: A field has an invalid value, or ``skips`` is set for a policy that cannot skip.
     """
 
     variant: str
@@ -163,13 +164,12 @@ class AdaFocusConfig:
     def __post_init__(self) -> None:
         check_patch(self.patch, (self.size, self.size))
         if not 0 < self.glance_frames <= self.frames:
-            raise UserError(f"glance_frames must be between 1 and {self.frames} (the clip), got {self.glance_frames}")
-        if self.windows not in get_args(Windows):
-            raise UserError(f"windows must be one of {', '.join(get_args(Windows))}, got {self.windows!r}")
-        if self.order not in get_args(Order):
-            raise UserError(f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}")
+            raise OptionError(f"glance_frames must be between 1 and {self.frames} (the clip), got {self.glance_frames}")
+        check_choice("windows", self.windows, get_args(Windows))
+        check_choice("order", self.order, get_args(Order))
+        check_choice("places", self.places, GRIDS)
         if self.skips and (self.windows != "learnt" or self.version == 2 or self.shift):
-            raise UserError("skips are trained by reinforcement learning: they need variant v1 and windows learnt")
+            raise OptionError("skips are trained by reinforcement learning: they need variant v1 and windows learnt")
 
 
 @dataclass(frozen=True)
@@ -216,10 +216,9 @@ def find_variant(name: str) -> Variant:
     """The variant of that name.
 
     Raises:
-        UserError: There is none.
+        OptionError: There is none.
     """
-    if name not in VARIANTS:
-        raise UserError(f"AdaFocus variant {name!r} is not one of {', '.join(VARIANTS)}")
+    check_choice("variant", name, VARIANTS)
     return VARIANTS[name]
 
 
@@ -232,11 +231,11 @@ def check_patch(patch: int, size: tuple[int, int]) -> None:
     """Refuses windows that are larger than the frame.
 
     Raises:
-        UserError: Names both.
+        OptionError: Names both.
     """
     if not 0 < patch <= min(size):
         height, width = size
-        raise UserError(
-            f"patch {patch}: a window of {patch} × {patch} pixels does not fit a frame of {height} × {width}; "
-            f"give patch at most {min(size)}"
+        raise OptionError(
+            f"patch must be between 1 and {min(size)}: a window of {patch} × {patch} pixels does not fit a frame of "
+            f"{height} × {width}"
         )

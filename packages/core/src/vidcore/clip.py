@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict, get_args
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError, UserError
+from vidcore.ranges import check_choice, check_ranges
 
 Modality = Literal["rgb", "rgbdiff", "flow", "audio"]
 AudioForm = Literal["wave", "log_power", "log_mel"]
+
+_RANGES = {
+    **dict.fromkeys(("segments", "frames", "size", "short_side", "stack"), "[1, 10000]"),
+    "stride": "[1, 1000000]",
+    "fps": "(0, 1000]",
+    "mean": "(-inf, inf)",
+    "std": "(0, inf)",
+    "audio_rate": "[1, 1000000]",
+    "audio_seconds": "(0, 3600]",
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,8 @@ class ClipSpec:
             :mod:`vidcore.video.contrastive`; in validation they are the earliest and the latest, cropped in the centre.
 
     Raises:
-        ValueError: A count, size or rate that is not positive, a short side below the crop, an unknown modality or form
-            of sound, a rate too high for the form, or pairs of clips of several segments.
+        OptionError: A value outside its range or its choices, a short side below the crop, a rate too high for the form
+            of sound, or pairs of clips of several segments.
     """
 
     segments: int = 1
@@ -63,21 +74,21 @@ class ClipSpec:
     def __post_init__(self) -> None:
         for name in ("modalities", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("segments", "frames", "stride", "fps", "size", "stack", "audio_rate", "audio_seconds"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"clip {name} must be positive, not {value}")
+        check_ranges(vars(self), _RANGES, "clip.")
         if self.short_side is not None and self.short_side < self.size:
-            raise ValueError(f"clip short_side {self.short_side} is smaller than the crop of {self.size}")
-        unknown = [name for name in self.modalities if name not in get_args(Modality)]
-        if unknown or not self.modalities:
-            raise ValueError(f"clip modalities {unknown} are not among {', '.join(get_args(Modality))}")
-        if self.audio_form not in get_args(AudioForm):
-            raise ValueError(f"clip audio_form {self.audio_form!r} is not among {', '.join(get_args(AudioForm))}")
+            raise OptionError(f"clip.short_side must be at least the crop's size {self.size}, got {self.short_side}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3:
+                raise OptionError(f"clip.{name} must have 3 numbers, got {list(getattr(self, name))}")
+        if not self.modalities:
+            raise OptionError(f"clip.modalities must have one or more of {', '.join(get_args(Modality))}")
+        for modality in self.modalities:
+            check_choice("clip.modalities", modality, get_args(Modality))
+        check_choice("clip.audio_form", self.audio_form, get_args(AudioForm))
         if self.audio_form != "wave" and self.audio_rate > 48_000:
-            raise ValueError(f"clip audio_rate {self.audio_rate} is above 48000, the highest that has spectrograms")
+            raise OptionError(f"clip.audio_rate must be at most 48000, or audio_form wave, got {self.audio_rate}")
         if self.pairs and self.segments != 1:
-            raise ValueError(f"clip pairs need clips of one segment, not of {self.segments}")
+            raise OptionError(f"clip.pairs need clips of one segment, got segments {self.segments}")
 
     @property
     def num_frames(self) -> int:
@@ -110,7 +121,8 @@ def replaced(spec: ClipSpec, changes: Mapping[str, Any]) -> ClipSpec:
     """The spec with some fields replaced; the margin around the crop keeps its proportion.
 
     Raises:
-        UserError: An unknown field, or a value that does not fit.
+        OptionError: A value that does not fit.
+        UserError: An unknown field.
     """
     known = [field.name for field in fields(ClipSpec)]
     unknown = sorted(set(changes) - set(known))
@@ -122,5 +134,5 @@ def replaced(spec: ClipSpec, changes: Mapping[str, Any]) -> ClipSpec:
         changes = {**changes, "short_side": round(changes["size"] * spec.short_side / spec.size)}
     try:
         return replace(spec, **changes)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"clip: {error}") from error
+    except TypeError as error:
+        raise OptionError(f"clip: {error}") from error

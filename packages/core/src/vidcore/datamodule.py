@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,11 +25,13 @@ from vidcore.errors import UserError, naming
 from vidcore.hparams import make_plain
 from vidcore.index import SampleIndex
 from vidcore.loader import Loader
+from vidcore.ranges import check_choice, check_ranges, class_ranges
 from vidcore.redaction import labels, without_secrets_of
 from vidcore.sample import Sample
 from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
 from vidcore.task import Task
+from vidcore.video.decoder import BACKENDS, import_backend
 from vidcore.video.flow import FlowSource
 from vidcore.video.sampling import Short
 from vidcore.video.transforms import Augment
@@ -58,7 +60,19 @@ class VideoDataModule(LightningDataModule):
         max_unreadable: Training reads another sample in place of an unreadable one, and stops when more than this share
             of its files turned out to be unreadable.
         flow: Where optical flow comes from, for models that take it: how it is computed, or where it is published.
+
+    Raises:
+        OptionError: A value outside its range or its choices.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "batch_size": "[1, 1000000]",
+        "num_workers": "[0, 1024]",
+        "views": "[1, 1000000]",
+        "timeout": "(0, 1000000]",
+        "max_unreadable": "[0, 1]",
+    }
+    """Interval of each numeric option, see :func:`vidcore.ranges.check_ranges`; a data set adds those of its own."""
 
     def __init__(
         self,
@@ -77,6 +91,10 @@ class VideoDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         make_plain(self, "vidcore.data")
+        check_ranges(self.hparams, class_ranges(type(self)))
+        check_choice("crops", crops, (1, 3))
+        check_choice("short", short, get_args(Short))
+        check_choice("decoder", decoder, BACKENDS)
         self.batch_size, self.num_workers = batch_size, num_workers
         self.augment = augment if isinstance(augment, Augment) else Augment(**augment)
         self.views, self.crops, self.short, self.decoder = views, crops, short, decoder
@@ -222,6 +240,7 @@ class VideoDataModule(LightningDataModule):
             "test": ("test",),
             "predict": ("predict",),
         }
+        import_backend(self.decoder)  # the error of a missing one is better than one for each sample
         self.sizes |= {split: len(self.dataset(split)) for split in splits[stage]}
         sizes = ", ".join(f"{split} {self.sizes[split]}" for split in splits[stage])
         total = self.total() if stage in ("validate", "test") else None

@@ -21,9 +21,13 @@ class UserError(Exception):
         super().__init__(redacted(str(text)))
 
 
+class OptionError(UserError, ValueError):
+    """An option has a value outside its range or its choices; ``vid`` exits with status 2."""
+
+
 _FRAME = re.compile(
     r"Parser key|Does not validate|Subtypes:|Errors:|Problem with given|Given value|Expected a path but|"
-    r"Expected a <class 'NoneType'>|$"
+    r"Expected a <class 'NoneType'>|Sub(class )?types? expect|a class path \(str\)|a dict with|$"
 )
 
 

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -36,6 +36,7 @@ from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.optim import Optim, Stage, check_resumed
 from vidcore.prediction import video_rows, view_numbers
+from vidcore.ranges import check_ranges, class_ranges
 from vidcore.redaction import redacted
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
@@ -63,8 +64,15 @@ class VideoModule(LightningModule):
             a classifier for another number of classes is left as initialised.
 
     Raises:
-        UserError: ``clip`` has an unknown field or a value that does not fit.
+        OptionError: A value outside its range.
+        UserError: ``clip`` has an unknown field.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {"label_smoothing": "[0, 1)"}
+    """Interval of each numeric option, see :func:`vidcore.ranges.check_ranges`; a method adds those of its own."""
+
+    streams_with: ClassVar[str] = ""
+    """Options with which a model of this class streams, for the error of one that does not; empty: there are none."""
 
     reference_task: Task = Task.numbered(400)
     """The task that the method's published figures are for; ``vid flops`` uses it where no classes are named."""
@@ -82,6 +90,7 @@ class VideoModule(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore="clip_spec")
         make_plain(self, "vidcore.models")
+        check_ranges(self.hparams, class_ranges(type(self)))
         self.task = Task.of(task)
         self.clip_spec, self._reference_clip = replaced(clip_spec, clip or {}), clip_spec
         self.optim = Optim.of(optim)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vidcore.errors import UserError
+from vidcore.ranges import check_choice, check_ranges
 from vidcore.rmsprop import RMSpropTF
 
 
@@ -32,6 +33,9 @@ class Optim:
         warmup: Share of all steps, in [0, 1), over which the rate rises linearly from near zero; in a training without
             a last step, share of the first epoch's steps.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
+
+    Raises:
+        OptionError: A value outside its range or its choices.
     """
 
     name: Literal["adamw", "sgd", "rmsprop", "rmsprop_tf"] = "adamw"
@@ -43,6 +47,13 @@ class Optim:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("optim.name", self.name, ("adamw", "sgd", "rmsprop", "rmsprop_tf"))
+        check_choice("optim.schedule", self.schedule, ("cosine", "constant"))
+        ranges = {"lr": "[0, inf)", "weight_decay": "[0, inf)"}
+        ranges |= dict.fromkeys(("momentum", "warmup", "ema"), "[0, 1)")
+        check_ranges(vars(self), ranges, "optim.")
 
     @classmethod
     def of(cls, value: Optim | Mapping[str, Any]) -> Optim:

@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vidcore.dataset import Sample
 from vidcore.errors import UserError
@@ -205,6 +205,8 @@ class ImageNetVID(PublishedData):
         **kwargs: See :class:`~vidcore_datasets.published.PublishedData`; the two lists are in ``root/ImageSets`` if not
             said otherwise.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {"reach": "[0, inf)"}
 
     def __init__(self, root: str, det: bool = True, reach: int = 15, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)

@@ -6,7 +6,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class MovingDigits(Annotated):
     Raises:
         UserError: A value that is out of range, a glyph that does not fit, or detection of what is not a glyph.
     """
+
+    RANGES: ClassVar[dict[str, str]] = dict.fromkeys(("num_train", "num_val", "num_test"), "[0, 1000000]")
 
     def __init__(
         self,

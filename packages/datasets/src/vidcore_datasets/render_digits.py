@@ -14,7 +14,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError
+from vidcore.ranges import check_choice, check_ranges
 
 VERSION = 1
 """Of the drawing: to be raised with each change that alters a frame or a sound."""
@@ -81,7 +82,7 @@ class DigitOptions:
         seed: Another seed draws other clips.
 
     Raises:
-        UserError: A value that is out of range, or a glyph that does not fit.
+        OptionError: A value outside its range or its choices, or a glyph that does not fit.
     """
 
     decides: Decides = "glyph"
@@ -97,25 +98,22 @@ class DigitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.decides not in get_args(Decides):
-            raise UserError(f"moving_digits: decides={self.decides!r} is not one of {', '.join(get_args(Decides))}")
-        for name in ("num_frames", "fps", "segments"):
-            if getattr(self, name) < 1:
-                raise UserError(f"moving_digits: {name}={getattr(self, name)} must be at least 1")
+        check_choice("decides", self.decides, get_args(Decides))
+        ranges = dict.fromkeys(("num_frames", "segments"), "[1, 100000]") | {"fps": "[1, 1000]"}
+        ranges |= dict.fromkeys(("blur", "occlusion", "clutter"), "[0, 1]") | {"frame_size": "[16, 8192]"}
+        check_ranges(vars(self), ranges)
         for name in ("blur", "occlusion", "clutter"):
             object.__setattr__(self, name, float(getattr(self, name)))
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"moving_digits: {name}={getattr(self, name)} is not a share between 0 and 1")
         if self.segments > self.num_frames:
-            raise UserError(f"moving_digits: segments={self.segments} are more than num_frames={self.num_frames}")
+            raise OptionError(f"segments must be at most num_frames {self.num_frames}, got {self.segments}")
         if self.frame_size % 2:
-            raise UserError(f"moving_digits: frame_size={self.frame_size} must be even, for H.264")
+            raise OptionError(f"frame_size must be even, for H.264, got {self.frame_size}")
         room = self.frame_size // 2 if self.off_centre else self.frame_size
         largest = room * 3 // 4
         if not 7 <= self.glyph_size <= largest:
-            raise UserError(
-                f"moving_digits: glyph_size={self.glyph_size} must be between 7 and {largest} for a frame of "
-                f"{self.frame_size}{' with off_centre' if self.off_centre else ''}, to be readable and to move"
+            raise OptionError(
+                f"glyph_size must be between 7 and {largest} for a frame of {self.frame_size}"
+                f"{' with off_centre' if self.off_centre else ''}, to be readable and to move, got {self.glyph_size}"
             )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS, is_video
@@ -67,6 +67,7 @@ class Unlabelled(Annotated):
         **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
     """
 
+    RANGES: ClassVar[dict[str, str]] = {"val_share": "[0, 1)"}
     task = Task("single_label", ("video",))
 
     def __init__(self, root: str, val_share: float = 0.1, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore_movinet.network import SLOPE, MoViNet
-from vidcore_movinet.variants import Head, find_variant
+from vidcore_movinet.variants import NETWORK_RANGES, Head, find_variant
 from vidcore_movinet.weights import check_own_kind, kinetics600
 
 
@@ -40,6 +40,7 @@ class MoViNetEnsemble(VideoModule):
         UserError: An odd number of frames a clip.
     """
 
+    RANGES: ClassVar[dict[str, str]] = NETWORK_RANGES
     reference_task = Task("single_label", kinetics600())
 
     def __init__(

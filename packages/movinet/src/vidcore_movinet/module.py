@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -23,7 +23,7 @@ from vidcore.task import Task
 from vidcore.tools.tensorflow import is_tensorflow
 from vidcore.weights import Weights
 from vidcore_movinet.network import SLOPE, MoViNet
-from vidcore_movinet.variants import VARIANTS, Head, find_variant
+from vidcore_movinet.variants import NETWORK_RANGES, VARIANTS, Head, find_variant
 from vidcore_movinet.weights import EARLIER, check_own_kind, kinetics600, published_weights, read_foreign
 
 # From the last to the first: name, and patterns of parameters.
@@ -60,6 +60,8 @@ class MoViNetModule(VideoModule):
         **kwargs: See :class:`vidcore.VideoModule`.
     """
 
+    RANGES: ClassVar[dict[str, str]] = {**NETWORK_RANGES, "unfreeze": "[0, inf)"}
+    streams_with = "--model.stream true"
     reference_task = Task("single_label", kinetics600())
 
     def __init__(

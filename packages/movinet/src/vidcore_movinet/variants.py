@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vidcore.clip import ClipSpec
-from vidcore.errors import UserError
 from vidcore.nn import Kernel
+from vidcore.ranges import check_choice
 
 Head = Literal["swish", "hard_swish"]
 """Activation before the classifier of a stream network."""
@@ -280,12 +280,20 @@ VARIANTS: dict[str, Variant] = {
 """By name."""
 
 
+NETWORK_RANGES = {
+    "dropout": "[0, 1)",
+    "stochastic_depth": "[0, 1]",
+    "bn_momentum": "(0, 1]",
+    "gate_slope": "(0, inf)",
+}
+"""Intervals of the options of a network."""
+
+
 def find_variant(name: str) -> Variant:
     """The variant of a name.
 
     Raises:
-        UserError: There is none.
+        OptionError: There is none.
     """
-    if name not in VARIANTS:
-        raise UserError(f"MoViNet variant {name!r} is not one of {', '.join(VARIANTS)}")
+    check_choice("variant", name, VARIANTS)
     return VARIANTS[name]

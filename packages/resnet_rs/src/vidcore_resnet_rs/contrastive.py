@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +51,17 @@ class ContrastiveModule(VideoModule):
         **kwargs: See :class:`vidcore.VideoModule`.
 
     Raises:
-        UserError: An option with a value that there is not, or a clip whose frames the temporal strides do not divide.
+        OptionError: A value outside its range or its choices.
+        UserError: A clip whose frames the temporal strides do not divide.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "se_ratio": "[0, 1]",
+        "bn_momentum": "(0, 1]",
+        "hidden": "[1, inf)",
+        "dimensions": "[1, inf)",
+        "temperature": "(0, inf)",
+    }
 
     def __init__(
         self,

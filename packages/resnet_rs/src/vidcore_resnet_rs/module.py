@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -50,8 +50,16 @@ class ResNetRSModule(VideoModule):
         **kwargs: See :class:`vidcore.VideoModule`. ``weights`` may be what ``resnet_rs_cvrl`` trained.
 
     Raises:
-        UserError: An option with a value that there is not, or a clip whose frames the temporal strides do not divide.
+        OptionError: A value outside its range or its choices.
+        UserError: A clip whose frames the temporal strides do not divide.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "se_ratio": "[0, 1]",
+        "stochastic_depth": "[0, 1]",
+        "dropout": "[0, 1)",
+        "bn_momentum": "(0, 1]",
+    }
 
     def __init__(
         self,

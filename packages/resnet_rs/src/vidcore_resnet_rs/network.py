@@ -9,8 +9,9 @@ import torch
 import torch._dynamo
 from torch import Tensor, nn
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError
 from vidcore.nn import SameMaxPool3d, check_clip, checkpointed, draw_weights, set_bn_momentum
+from vidcore.ranges import check_choice
 from vidcore_resnet_rs.layers import Bottleneck, GatingPosition, SelfGating, Stem
 from vidcore_resnet_rs.variants import TEMPORAL_KERNELS, WIDTHS, find_blocks
 
@@ -64,10 +65,12 @@ class ResNetRS3D(nn.Module):
             ("gating_position", gating_position, ("before_se", "after_se")),
         )
         for name, value, known in options:
-            if value not in known:
-                raise UserError(f"ResNet-RS {name} {value!r} is not one of {', '.join(map(str, known))}")
-        if len(temporal_kernels) != 4 or not all(kernel % 2 for stage in temporal_kernels for kernel in stage):
-            raise UserError(f"ResNet-RS temporal_kernels must be odd, for each of 4 stages, not {temporal_kernels}")
+            check_choice(name, value, known)
+        odd = all(stage and all(kernel > 0 and kernel % 2 for kernel in stage) for stage in temporal_kernels)
+        if len(temporal_kernels) != 4 or not odd:
+            raise OptionError(
+                f"temporal_kernels must be 4 lists of odd numbers, one for each stage, got {temporal_kernels}"
+            )
         self.checkpointing = checkpointing
         self.stem = Stem(stem)
         self.pool = SameMaxPool3d((pool_temporal_stride == 2, True, True))

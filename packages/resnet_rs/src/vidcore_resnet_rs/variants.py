@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidcore.errors import UserError
+from vidcore.ranges import check_choice
 
 BLOCKS: dict[int, tuple[int, int, int, int]] = {
     50: (3, 4, 6, 3),
@@ -32,10 +33,9 @@ def find_blocks(depth: int) -> tuple[int, int, int, int]:
     """Bottlenecks of each stage.
 
     Raises:
-        UserError: There is no network of this depth.
+        OptionError: There is no network of this depth.
     """
-    if depth not in BLOCKS:
-        raise UserError(f"ResNet-RS depth {depth!r} is not one of {', '.join(map(str, BLOCKS))}")
+    check_choice("depth", depth, BLOCKS)
     return BLOCKS[depth]
 
 

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vidcore import __version__, plugins
-from vidcore.errors import UserError, causes
+from vidcore.errors import OptionError, UserError, causes
 from vidcore.redaction import redacted
 from vidcore.workers import worker_error
 
@@ -82,13 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = [argument for argument in argv if argument != "--debug"]
     try:
         if not argv or argv[0] in ("-h", "--help", "help"):
+            if argv[1:]:
+                return main([argv[1], "--help"])
             print(usage())
             return DONE if argv else USAGE
         if argv[0] in ("-V", "--version"):
             print(f"vid {__version__}")
             return DONE
+        command = _command(argv[0])
+        _warn_of_environment()
         with without_noise():
-            return _command(argv[0])(argv[0], argv[1:]) or DONE
+            return command(argv[0], argv[1:]) or DONE
     except UserError as error:
         return _report(_user_error_behind(error) or error, debug)
     except KeyboardInterrupt:
@@ -108,16 +113,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def without_noise() -> Iterator[None]:
-    """Hide :data:`NOISE` and Lightning's advertisements."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(_no_tips)
+    """Hide :data:`NOISE`, and what Lightning tells of itself."""
+    names = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    loggers = [logging.getLogger(name) for name in names]
     try:
+        for logger in loggers:
+            logger.addFilter(_worth_reading)
         with warnings.catch_warnings():
             for message in NOISE:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
-        logger.removeFilter(_no_tips)
+        for logger in loggers:
+            logger.removeFilter(_worth_reading)
 
 
 def mistake_behind(error: BaseException) -> UserError | None:
@@ -125,8 +133,22 @@ def mistake_behind(error: BaseException) -> UserError | None:
     return _user_error_behind(error) or _system_error_behind(error)
 
 
-def _no_tips(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
+def _warn_of_environment() -> None:
+    if any(name.startswith("VID_") and name != "VID_PLUGINS" for name in os.environ):
+        from vidcore.cli import environment
+
+        for warning in environment.unused():
+            print(f"vid: warning: {warning}", file=sys.stderr)
+
+
+_INFORMATION = re.compile(
+    r"Seed set to|GPU available: False|TPU available: False|Loading `\w+` to estimate|Loaded model weights from|"
+    r"Restor(ed all states|ing states) from the checkpoint|Tip:|💡"
+)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    return not _INFORMATION.match(record.getMessage())
 
 
 def _command(name: str) -> Callable[[str, list[str]], int | None]:
@@ -134,6 +156,8 @@ def _command(name: str) -> Callable[[str, list[str]], int | None]:
         return importlib.import_module(COMMANDS[name][0]).main
     if name in plugins.claims("vidcore.commands"):
         return plugins.load("vidcore.commands", name)
+    if name in plugins.KNOWN["vidcore.commands"]:
+        plugins.find("vidcore.commands", name)  # whose error says what to install
     known = [*COMMANDS, *plugins.names("vidcore.commands")]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ";"
@@ -144,7 +168,7 @@ def _report(error: UserError, debug: bool) -> int:
     if debug:
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
     print(f"vid: error: {error}", file=sys.stderr)
-    return USAGE if isinstance(error, (UsageError, plugins.PluginError)) else FAILED
+    return USAGE if isinstance(error, (UsageError, OptionError, plugins.PluginError)) else FAILED
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
@@ -159,6 +183,8 @@ def _user_error_behind(error: BaseException) -> UserError | None:
 def _system_error_behind(error: BaseException) -> UserError | None:
     """What the system refused: no space left, no permission, a file that has gone."""
     for seen in causes(error):
+        if isinstance(seen, (FileExistsError, NotADirectoryError)) and seen.filename:
+            return UserError(f"{seen.filename}: it, or a folder above it, is a file")
         if isinstance(seen, OSError) and seen.strerror:
             return UserError(f"{seen.filename}: {seen.strerror}" if seen.filename else seen.strerror)
     return None

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vidcore.cli import UsageError
-from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.cli.parsing import ModelParser, load_model, whole_in
 from vidcore.files import expand_paths
 
 AGREE = 1e-3
@@ -16,17 +15,15 @@ AGREE = 1e-3
 
 def main(command: str, argv: list[str]) -> None:
     """Prints a table, or JSON."""
+    count = whole_in("[1, 1000000]")
     parser = ModelParser(command, "Measure what a model takes to decode and to compute, and the MACs that really run.")
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="files, folders or globs; none: one is made")
-    parser.add_argument("--batch_size", type=int, default=8, metavar="N", help="clips a batch, beside 1 (8)")
-    parser.add_argument("--repeats", type=int, default=20, metavar="R", help="measurements, after warm-up (20)")
+    parser.add_argument("--batch_size", type=count, default=8, metavar="N", help="clips a batch, beside 1 (8)")
+    parser.add_argument("--repeats", type=count, default=20, metavar="R", help="measurements, after warm-up (20)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--output", metavar="FILE.json", help="where to write JSON too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse(argv)
-    for name in ("batch_size", "repeats"):
-        if getattr(arguments, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
     paths = expand_paths(arguments.videos)
     trained = arguments.ckpt_path or arguments.weights
     model = load_model(arguments)

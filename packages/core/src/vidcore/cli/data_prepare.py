@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vidcore.cli import UsageError, names, options
 from vidcore.cli.data_sets import SPLITS, load_data, split_arguments
-from vidcore.cli.parsing import Parser
+from vidcore.cli.parsing import Parser, number_in, whole_in
 from vidcore.cli.processes import add_process_options, processes
 from vidcore.cli.progress import Progress
 from vidcore.redaction import redacted
@@ -44,27 +44,31 @@ def main(command: str, argv: list[str]) -> int:
         "--as",
         dest="form",
         required=True,
+        choices=FORMS,
         metavar="FORM",
         help="video: mp4 with dense key frames; frames: folders of JPEG; shards: LitData's, of the files as they are",
     )
     parser.add_argument(
-        "--short_side", type=int, metavar="PIXELS", help="of video and frames; a smaller one stays (256)"
+        "--short_side",
+        type=whole_in("[16, 16384]"),
+        metavar="PIXELS",
+        help="of video and frames; a smaller one stays (256)",
     )
-    parser.add_argument("--gop", type=int, metavar="N", help="of video: frames from key frame to key frame (8)")
-    parser.add_argument("--shard_mb", type=float, metavar="MB", help="of shards: how large, about (64)")
+    parser.add_argument(
+        "--gop", type=whole_in("[1, 100000]"), metavar="N", help="of video: frames from key frame to key frame (8)"
+    )
+    parser.add_argument(
+        "--shard_mb", type=number_in("(0, 1000000]"), metavar="MB", help="of shards: how large, about (64)"
+    )
     add_process_options(parser, 120, "seconds a video may take, besides ten a megabyte")
     own, data = split_arguments(argv)
     if any(argument.startswith("--data.help") for argument in data):
         load_data(data)
     arguments = parser.parse_args(own)
-    if arguments.form not in FORMS:
-        raise UsageError(f"--as must be {', '.join(FORMS[:-1])} or {FORMS[-1]}, not {arguments.form}")
     for name, forms in OF_FORMS.items():
         value = getattr(arguments, name)
         if value is not None and arguments.form not in forms:
             raise UsageError(f"--{name} is for --as {' and '.join(forms)}, not for {arguments.form}")
-        if value is not None and not value > 0:
-            raise UsageError(f"--{name} must be positive, not {value:g}")
     if "://" in arguments.to and arguments.form != "shards":
         raise UsageError(f"--as {arguments.form} writes to a folder; only shards go to a URL")
     workers = processes(arguments)

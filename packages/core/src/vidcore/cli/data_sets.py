@@ -43,6 +43,8 @@ class DataParser(Parser):
             PluginError: The data set is not installed.
         """
         own, data = split_arguments(argv)
+        if any(argument.startswith("--data.help") for argument in data):
+            load_data(data)  # which shows it and ends
         arguments = self.parse_args(own)
         arguments.data_arguments = data
         if bool(data) == bool(arguments.paths):
@@ -88,7 +90,8 @@ def load_data(arguments: Sequence[str]) -> VideoDataModule:
     parser = VidParser()
     parser.add_argument("-c", "--config", action="config")
     parser.add_subclass_arguments(VideoDataModule, "data", required=True)
-    return parser.instantiate_classes(parser.parse_args(arguments)).data
+    with options.full_names(names.chosen("", arguments)):
+        return parser.instantiate_classes(parser.parse_args(names.part_only("data", arguments))).data
 
 
 def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -100,7 +103,7 @@ def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         key, equals, _ = argument.partition("=")
         if key in ("--data", "-c", "--config") or key.startswith("--data."):
             data.append(argument)
-            if not equals and not key.startswith("--data.help"):
+            if not equals:
                 data.extend(value for value in [next(given, None)] if value is not None)
         else:
             own.append(argument)

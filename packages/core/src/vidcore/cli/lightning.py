@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
@@ -20,16 +23,17 @@ from torch import Tensor
 
 from vidcore.checkpoint import config_of, read_checkpoint, task_of
 from vidcore.classes import shown
-from vidcore.cli import UsageError, names, runs
+from vidcore.cli import UsageError, names, options, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, causes, naming
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule, weights_finite
+from vidcore.ranges import check_ranges
 from vidcore.redaction import redacted
 from vidcore.report.callback import Report, judged_clips
-from vidcore.report.loggers import logger_in, wandb_ends
+from vidcore.report.loggers import logger_in, wandb_discards, wandb_ends
 from vidcore.report.progress import progress
 from vidcore.report.summary import versions
 from vidcore.workers import WorkerError, worker_error
@@ -62,11 +66,12 @@ def run(
     """
     if continued is not None:  # as is meant
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    os.environ.pop("VID_CONFIG", None)  # which the parser above the commands' would read
     recipe = names.recipe(chosen)
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
     try:
-        with wandb_ends():
+        with wandb_ends(), options.full_names(chosen), _one_line():
             cli = VidCLI(
                 VideoModule,
                 VideoDataModule,
@@ -91,6 +96,20 @@ def run(
         raise
     cli.trainer.strategy.barrier()  # a launcher ends all processes when the first one ends with an error
     return cli
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn errors of Lightning and W&B about their settings into a :class:`UsageError`."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        text = " ".join(str(error).split())
+        raise UserError(f"W&B: {text}; WANDB_MODE=offline keeps the run on this machine") from error
 
 
 def checkpoint_config(path: str, keep_data: bool) -> dict[str, Any]:
@@ -155,12 +174,27 @@ class VidCLI(LightningCLI):
     ) -> None:
         self.chosen, self.continued, self.task_from, self.quiet = chosen, continued, task_from, quiet
         self.folder: Path | None = continued
+        self._made: list[Path] = []
+        self.began = Began()
         try:
             super().__init__(*args, **kwargs)
-        finally:
-            if self.folder is not None:
-                with suppress(OSError):  # raised unless it is empty, when the run came to nothing
-                    self.folder.rmdir()
+        except BaseException:
+            if not self.began.done:
+                self._discard()
+            raise
+        self._remove_empty()
+
+    def _discard(self) -> None:
+        """Remove the folder, and the W&B run, of a run that failed before its first step."""
+        if self._made and not any(self._made[0].glob("unreadable_*.csv")):  # which the error names
+            wandb_discards()
+            shutil.rmtree(self._made[0], ignore_errors=True)
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        for folder in self._made:
+            with suppress(OSError):  # raised unless it is empty
+                folder.rmdir()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -182,13 +216,18 @@ class VidCLI(LightningCLI):
                 with naming(path):
                     _parse_alone(args[1:3])
             raise
+        seed = self.config[self.config.subcommand].seed_everything
+        if not isinstance(seed, bool):
+            check_ranges({"seed_everything": seed}, {"seed_everything": "[0, 4294967295]"}, "--")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: the checkpoint's config was put below the arguments, where Lightning would put it above."""
 
     def instantiate_classes(self) -> None:
         """Chooses the run's folder, in which the loggers are then built."""
-        self.folder = self.continued or new_folder(self._get(self.config, "trainer"), self.chosen)
+        self.folder = self.continued
+        if self.folder is None:
+            self.folder, self._made = new_folder(self._get(self.config, "trainer"), self.chosen)
         self.save_config_kwargs |= {"folder": self.folder, "continued": self.continued is not None}
         step = None if self.continued is None else _step(self._get(self.config, "ckpt_path"))
         self.parser.add_instantiator(functools.partial(logger_in, self.folder, step), Logger, subclasses=True)
@@ -204,7 +243,6 @@ class VidCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(config.get("callbacks") or [])
         model, data = (self.chosen.get(option, "?").rpartition(".")[2] for option in names.GROUPS)
-        self.began = Began()
         callbacks += [Report(self.folder, model, data, self.quiet), self.began]
         if not self.quiet and config.get("enable_progress_bar") is not False and not _has(callbacks, ProgressBar):
             callbacks.append(progress())
@@ -216,7 +254,12 @@ class VidCLI(LightningCLI):
             # Not save_last: that copies the best, where what resumes a training is the newest.
             last = FiniteCheckpoint(filename="last", save_on_train_epoch_end=True, **common)
             callbacks += [best, last]
-        return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.folder), **kwargs)
+        numbers = {name: value for name, value in config.items() if not isinstance(value, str)}
+        check_ranges(numbers, RANGES, "--trainer.")
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, default_root_dir=str(self.folder), **kwargs)
+        except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+            raise UsageError(f"--trainer: {' '.join(str(error).split())}") from error
 
     def after_instantiate_classes(self) -> None:
         """Refuses a checkpoint whose classes are not the data's, and one that is no local file.
@@ -335,7 +378,7 @@ class FiniteCheckpoint(ModelCheckpoint):
 
 
 class Began(Callback):
-    """Notes that a batch is done."""
+    """Notes that a batch is done: before that, a run that failed has nothing that is worth keeping."""
 
     done = False
 
@@ -345,7 +388,7 @@ class Began(Callback):
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Called by Lightning, before training as well."""
-        self.done = not trainer.sanity_checking
+        self.done = self.done or not trainer.sanity_checking
 
     def on_test_batch_end(self, *_: Any) -> None:
         """Called by Lightning."""
@@ -365,12 +408,24 @@ def _parse_alone(arguments: list[str]) -> None:
     parser.parse_args(arguments)
 
 
-def new_folder(trainer: Any, chosen: dict[str, str]) -> Path:
+RANGES = {
+    **dict.fromkeys(("num_nodes", "check_val_every_n_epoch", "accumulate_grad_batches"), "[1, inf)"),
+    **dict.fromkeys(("gradient_clip_val", "log_every_n_steps"), "[0, inf)"),
+    **dict.fromkeys(("num_sanity_val_steps", "max_epochs", "max_steps"), "[-1, inf)"),
+    "val_check_interval": "(0, inf)",
+}
+"""Intervals of the trainer's options that Lightning leaves unchecked, or checks too late."""
+
+
+def new_folder(trainer: Any, chosen: dict[str, str]) -> tuple[Path, list[Path]]:
     """The folder of a new run: where and as the first logger is told to write, or ``runs/MODEL_DATA/version_N``.
 
     Args:
         trainer: The trainer's part of the config.
         chosen: The class paths of model and data.
+
+    Returns:
+        The folder, and those that did not exist before, the innermost first.
     """
     loggers = trainer.get("logger")
     first = loggers[0] if isinstance(loggers, list) and loggers else loggers
@@ -378,10 +433,13 @@ def new_folder(trainer: Any, chosen: dict[str, str]) -> Path:
     root = options.get("save_dir") or trainer.get("default_root_dir") or runs.ROOT
     parent, version = Path(root) / (options.get("name") or runs.pair(chosen)), options.get("version")
     if version is not None:
-        return parent / (version if isinstance(version, str) else f"version_{version}")
+        folder = parent / (version if isinstance(version, str) else f"version_{version}")
+        return folder, [path for path in (folder, *folder.parents) if not path.exists()]
     if getattr(rank_zero_only, "rank", 0):  # which is told by the first process where files go
-        return (runs.versions(parent) or [parent / "version_0"])[-1]
-    return runs.claim(parent)
+        return (runs.versions(parent) or [parent / "version_0"])[-1], []
+    made = [path for path in (parent, *parent.parents) if not path.exists()]
+    folder = runs.claim(parent)
+    return folder, [folder, *made]
 
 
 def _step(path: str) -> int:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vidcore import plugins
-from vidcore.cli import UsageError
+from vidcore.cli import UsageError, configs
 
 GROUPS = {"model": "vidcore.models", "data": "vidcore.data"}
 """Option to the entry-point group, and alias module, that its names are found in."""
@@ -34,10 +34,18 @@ LOGGERS = {
 def class_path(option: str, name: str) -> str:
     """The class path of an installed plugin; what is a class path or a file already stays as it is.
 
+    Args:
+        option: ``model`` or ``data``.
+        name: The plugin's name, or the text of a config part, ``{"class_path": NAME, …}``.
+
     Raises:
         PluginError: No such plugin is installed.
+        UsageError: A text that is not YAML.
     """
-    if "." in name or "/" in name or "{" in name or not name:
+    if configs.is_inline(name):
+        part = configs.read_config(name)
+        return json.dumps(_expanded(part, functools.partial(class_path, option)), default=str)
+    if "." in name or "/" in name or not name:
         return name
     plugins.find(GROUPS[option], name)
     return f"{GROUPS[option]}.{name}"
@@ -47,8 +55,10 @@ def logger(name: str) -> str:
     """The class path of a logger by its short name; anything else stays as it is.
 
     Raises:
-        UsageError: What the logger needs is not installed.
+        UsageError: No such logger, or what it needs is not installed.
     """
+    if re.fullmatch("[a-z]+", name) and name not in (*LOGGERS, "true", "false", "null"):
+        raise UsageError(f"--trainer.logger must be one of {', '.join(LOGGERS)}, false, or a class path, got {name!r}")
     path, needs, brings = LOGGERS.get(name, (name, None, ""))
     if needs is not None and importlib.util.find_spec(needs) is None:
         raise UsageError(f"--trainer.logger {name} needs a package that is not installed: pip install {brings}")
@@ -137,47 +147,56 @@ def expand_environment(command: str) -> None:
             os.environ[variable] = class_path(option, os.environ[variable])
 
 
+def variables(command: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The environment variables ``VID_<COMMAND>__…``, and the parts of the option that each stands for."""
+    prefix = f"VID_{command.upper()}__"
+    for name in sorted(os.environ):
+        if name.startswith(prefix):
+            parts = name.removeprefix(prefix).lower().split("__")
+            yield name, tuple(part for part in parts if part != "init_args")
+
+
 def chosen(command: str, arguments: Sequence[str]) -> dict[str, str]:
     """The class paths of the model and the data that a command line names, so far as it names them anywhere.
 
     Raises:
         PluginError: A name is not installed.
-        UsageError: A config file is missing or is not YAML.
+        UsageError: See :func:`vidcore.cli.configs.read_config`.
     """
     found: dict[str, str] = {}
     for option in GROUPS:
         if value := os.environ.get(f"VID_{command.upper()}__{option.upper()}"):
-            found[option] = class_path(option, value)
+            found[option] = _path_in(class_path(option, value))
     sources = [os.environ[variable] for variable in (f"VID_{command.upper()}__CONFIG",) if variable in os.environ]
-    for config in map(read_config, [*sources, *values(arguments, ("-c", "--config"))]):
+    for config in map(configs.read_config, [*sources, *values(arguments, ("-c", "--config"))]):
         for option in GROUPS:
             value = expand_config(config).get(option)
             if isinstance(value, Mapping) and "class_path" in value:
                 found[option] = value["class_path"]
     for option in GROUPS:
         for value in values(arguments, (f"--{option}", f"--{option}.class_path")):
-            found[option] = class_path(option, value)
+            found[option] = _path_in(class_path(option, value))
     return found
 
 
-def read_config(source: str) -> dict[str, Any]:
-    """A config given as a file's path or as its text.
+def _path_in(value: str) -> str:
+    """The class path in the text of a config part; a class path itself stays as it is."""
+    return str(configs.read_config(value).get("class_path", "")) if configs.is_inline(value) else value
 
-    Raises:
-        UsageError: No such file, or it is not a YAML mapping.
-    """
-    inline = source.lstrip().startswith("{")
-    if not inline and "://" in source:
-        return {}  # jsonargparse fetches and judges it
-    if not inline and not Path(source).is_file():
-        raise UsageError(f"no config file {source}")
-    try:
-        config = yaml.safe_load(source if inline else Path(source).read_text())
-    except yaml.YAMLError as error:
-        raise UsageError(f"config {source} is not YAML: {error}") from error
-    if not isinstance(config, Mapping):
-        raise UsageError(f"config {source} must map keys to values")
-    return dict(config)
+
+def part_only(option: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments with each config reduced to its part for ``model`` or ``data``."""
+    kept: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        key, equals, value = argument.partition("=")
+        if key in ("-c", "--config"):
+            source = value if equals else next(given, "")
+            part = {key: value for key, value in configs.read_config(source).items() if key == option}
+            kept += ["--config", source if configs.is_remote(source) else json.dumps(part, default=str)]
+        else:
+            kept.append(argument)
+    return kept
 
 
 def recipe(chosen: Mapping[str, str]) -> Path | None:

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
 from vidcore import plugins
-from vidcore.cli import UsageError, names
+from vidcore.cli import UsageError, causes, configs, names
 from vidcore.cli.signatures import Parameter, UnclearError, fields, parameters
+from vidcore.errors import OptionError
 
 TOP_LEVEL = ("config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "weights_only")
 """The first parts of all options there are; ``validate`` and ``test`` also have ``verbose``."""
+
+IN_CONFIG = (*TOP_LEVEL[2:], "verbose")
+"""The first parts of all keys of a config; a command passes over those of other commands."""
 
 _OWN = ("help", "class_path", "dict_kwargs")
 """What jsonargparse adds below an option that is a class."""
@@ -76,6 +81,7 @@ def check(command: str, argv: Sequence[str], chosen: Mapping[str, str]) -> None:
         UsageError: An option does not exist, or one that is needed is missing.
     """
     _check_first_parts(command, argv)
+    _check_values(argv)
     sources = _sources(command, argv, chosen)
     given = [*_of_arguments(command, argv), *(path for source in sources for path in _of_config(source, chosen))]
     for where, path in given:
@@ -94,6 +100,14 @@ def _check_first_parts(command: str, argv: Sequence[str]) -> None:
                 raise UsageError(f"vid {command}: {wrong_option(key, top_level(command))}")
         elif not previous.startswith("-") or "=" in previous:
             raise UsageError(f"vid {command}: {wrong_option(argument, ())}")
+
+
+def _check_values(argv: Sequence[str]) -> None:
+    groups = tuple(f"--{group}." for group in ("trainer", *names.GROUPS))
+    for argument, following in pairwise([*argv, "--"]):
+        needs = argument.startswith(groups) and "=" not in argument and not argument.endswith(".help")
+        if needs and following.startswith("--"):
+            raise UsageError(f"{argument} needs a value")
 
 
 def _is_number(text: str) -> bool:
@@ -115,24 +129,33 @@ def _of_arguments(command: str, argv: Sequence[str]) -> Iterator[tuple[str, Path
         key = argument.partition("=")[0]
         if key.startswith("--"):
             yield f"vid {command}", _path(key[2:].rstrip("+").split("."))
+    for option in names.GROUPS:
+        for value in filter(configs.is_inline, names.values(argv, (f"--{option}",))):
+            yield from ((f"vid {command}", _path((option, *keys))) for keys in _keys(configs.read_config(value)))
 
 
 def _of_config(source: str, chosen: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    config = names.expand_config(names.read_config(source))
+    given, lines = configs.read_config(source), configs.key_lines(source)
+    configs.require_parts(given, source)
+    config = names.expand_config(given)
     for option in names.GROUPS:
         part = config.get(option)
         if isinstance(part, Mapping) and part.get("class_path", chosen.get(option)) != chosen.get(option):
             del config[option]  # of a class that another source replaces
-    where = "the config given" if source.lstrip().startswith("{") else f"config {source}"
-    return ((where, _path(keys)) for keys in _keys(config))
+    for keys in _keys(config):
+        where = configs.where(source, lines.get(tuple(keys)) or lines.get(tuple(keys[:-1])))
+        if keys[0] not in IN_CONFIG:
+            near = difflib.get_close_matches(keys[0], IN_CONFIG, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(IN_CONFIG)}"
+            raise UsageError(f"{where}: no option {keys[0]}; {hint}")
+        yield where, _path(keys)
 
 
 def _keys(config: Mapping[str, Any]) -> Iterator[list[str]]:
     for key, value in config.items():
-        if isinstance(value, Mapping) and value:
+        yield [str(key)]
+        if isinstance(value, Mapping):
             yield from ([str(key), *rest] for rest in _keys(value))
-        else:
-            yield [str(key)]
 
 
 def _path(parts: Sequence[str]) -> Path:
@@ -153,9 +176,30 @@ def _check_path(where: str, path: Path, chosen: Mapping[str, str]) -> None:
             scope = fields(scope[name])
 
 
+@contextmanager
+def full_names(chosen: Mapping[str, str]) -> Iterator[None]:
+    """Complete the option at the beginning of an :class:`OptionError`: ``dropout …`` to ``--model.dropout …``.
+
+    Args:
+        chosen: The class paths of model and data, so far as known.
+
+    Raises:
+        UsageError: In place of the other.
+    """
+    try:
+        yield
+    except Exception as error:
+        mistake = next((seen for seen in causes(error) if isinstance(seen, OptionError)), None)
+        name = re.split(r"\W", str(mistake))[0]
+        for option in chosen if mistake is not None else ():
+            with suppress(UnclearError):
+                if name in options_of(option, chosen):
+                    raise UsageError(f"--{option}.{mistake}") from error
+        raise
+
+
 def _check_complete(command: str, option: str, chosen: Mapping[str, str], given: set[str]) -> None:
-    if any(variable.startswith(f"VID_{command.upper()}__{option.upper()}__") for variable in os.environ):
-        return
+    given = given | {path[1] for _, path in names.variables(command) if path[0] == option and path[1:]}
     with suppress(UnclearError):
         needed = [name for name, parameter in options_of(option, chosen).items() if parameter.required]
         missing = [f"--{option}.{name}" for name in needed if name not in given]

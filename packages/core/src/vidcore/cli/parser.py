@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from vidcore.cli import UsageError, names
+from vidcore.cli import UsageError, configs, names
 from vidcore.errors import reasons
 from vidcore.text import is_utf8
 
@@ -47,9 +47,15 @@ class VidParser(LightningArgumentParser):
 
 
 def _expanded(text: str) -> str:
-    config = yaml.safe_load(text)
+    config = configs.parsed(text, "the config")[0]
     expanded = names.expand_config(config)
     return text if expanded == config else yaml.safe_dump(expanded)
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list", "dict": "a mapping"}
+
+_GIVEN = 100
+"""Characters of a value that an error repeats."""
 
 
 def shortened(message: str) -> str:
@@ -64,4 +70,34 @@ def shortened(message: str) -> str:
     nested, value, plain = given.groups() if given else (None, None, None)
     if nested and nested != keys[-1] and "not accepted" not in message:
         keys.append(nested)
-    return f"--{'.'.join(keys)}: {'; '.join(dict.fromkeys(found))} (given {value or plain}){hint}"
+    value = str(next(iter(re.findall(r"Got value: (.*)", message)), value or plain))
+    if len(value) > _GIVEN:
+        value = f"{value[:_GIVEN]}…"
+    option = f"--{'.'.join(keys)}"
+    if kinds := _kinds(found):
+        return f"{option} must be {kinds}, got {value}{hint}"
+    others = [reason for reason in found if not _EXPECTED.match(reason)] or found
+    text = "; ".join(dict.fromkeys(others)).replace("Expected a dot import path string:", "not a class path:")
+    return f"{option}: {text} (given {value}){hint}"
+
+
+_EXPECTED = re.compile(
+    r"Expected a (?:<class '(?:collections\.abc\.)?(?P<kind>\w+)'>|typing\.Literal\[(?P<choices>.*?)\])(?:\.|$)"
+)
+
+
+def _kinds(found: Sequence[str]) -> str:
+    """What a value may be, in words; empty where a reason is something else."""
+    kinds: list[str] = []
+    choices: list[str] = []
+    for reason in found:
+        expected = _EXPECTED.match(reason)
+        if expected and expected["choices"]:
+            choices += [choice.strip("'\"") for choice in expected["choices"].split(", ")]
+        elif expected and expected["kind"] in _KINDS:
+            kinds.append(_KINDS[expected["kind"]])
+        elif not (expected and expected["kind"] == "Iterable") and "Expected a dot import path string" not in reason:
+            return ""
+    if choices:  # a number that is among them is no further kind
+        kinds = [*(kind for kind in kinds if "number" not in kind), f"one of {', '.join(dict.fromkeys(choices))}"]
+    return " or ".join(dict.fromkeys(kinds))

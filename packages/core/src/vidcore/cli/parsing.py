@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from vidcore.classes import MOST, read_classes
 from vidcore.cli import UsageError, names, options
+from vidcore.ranges import described, in_range
 from vidcore.task import Task
 
 if TYPE_CHECKING:
     from vidcore.module import VideoModule
+
+N = TypeVar("N", int, float)
 
 MODEL_OPTIONS = """
 the model:
@@ -25,6 +30,26 @@ the model:
   --classes N|FILE      classes of --model: how many, or a text file with a name a line;
                         default: those of the method's published figures
 """
+
+
+def number_in(interval: str) -> Callable[[str], float]:
+    """The type of an option that is a number in an interval, see :mod:`vidcore.ranges`."""
+    return functools.partial(_number, float, "a number", interval)
+
+
+def whole_in(interval: str) -> Callable[[str], int]:
+    """The type of an option that is a whole number in an interval, see :mod:`vidcore.ranges`."""
+    return functools.partial(_number, int, "a whole number", interval)
+
+
+def _number(kind: Callable[[str], N], called: str, interval: str, text: str) -> N:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {called}, got {text}") from None
+    if not in_range(value, interval):
+        raise argparse.ArgumentTypeError(f"must be {described(interval)}, got {text}")
+    return value
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,6 +67,12 @@ class Parser(argparse.ArgumentParser):
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:
             message = options.wrong_option(unknown[0], self.options())
+        if about := re.fullmatch(r"argument (\S+?)(?:/\S+)?: (.*)", message):
+            option, wrong = about.groups()
+            if choice := re.fullmatch(r"invalid choice: (.*) \(choose from (.*)\)", wrong):
+                wrong = f"must be one of {choice[2].replace(chr(39), '')}, got {choice[1]}"
+            wrong = wrong.replace("expected one argument", "needs a value")
+            raise UsageError(f"{option} {wrong}" if option.startswith("-") else f"{self.prog}: {option} {wrong}")
         raise UsageError(f"{self.prog}: {message}")
 
 
@@ -154,7 +185,9 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
         return cls(task, *args, **kwargs)
 
     parser.add_instantiator(instantiate, VideoModule, subclasses=True)
-    model = parser.instantiate_classes(parser.parse_args(arguments.model_arguments)).model
+    given = arguments.model_arguments
+    with options.full_names(names.chosen("", given)):
+        model = parser.instantiate_classes(parser.parse_args(names.part_only("model", given))).model
     weights = arguments.weights or model.weights
     if weights is not None:
         untrained = model.load_weights(weights)

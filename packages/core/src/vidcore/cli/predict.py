@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -10,25 +9,31 @@ from dataclasses import fields
 from pathlib import Path
 
 from vidcore.cli import DONE, FAILED, UsageError
-from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.cli.parsing import ModelParser, load_model, number_in, whole_in
 from vidcore.cli.rows import Output
 from vidcore.files import expand_paths
 
 
 def main(command: str, argv: list[str]) -> int:
     """Prints or writes the rows; exit status 1 where a video could not be read."""
+    count, workers, processes = whole_in("[1, 1000000]"), whole_in("[0, 1024]"), whole_in("[1, 4096]")
+    seconds = number_in("(0, 1000000]")
     parser = ModelParser(command, "Predict on video files, one row each.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders or glob patterns")
     parser.add_argument("--output", metavar="FILE", help=".jsonl or .parquet; goes on where it stopped; default: print")
     parser.add_argument("--render", metavar="DIR", help="folder for mp4 files of the clips as the model saw them")
-    parser.add_argument("--views", type=_positive, default=1, help="clips a video, spread over time and averaged")
-    parser.add_argument("--batch_size", type=_positive, default=1, help="videos a step and process")
-    parser.add_argument("--num_workers", type=_count, default=0, help="further processes that decode, a process")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds to read a video in, else it is an error")
-    parser.add_argument("--flow", metavar="METHOD", help="how optical flow is computed; default: as in training")
+    parser.add_argument("--views", type=count, default=1, help="clips a video, spread over time and averaged")
+    parser.add_argument("--batch_size", type=count, default=1, help="videos a step and process")
+    parser.add_argument("--num_workers", type=workers, default=0, help="further processes that decode, a process")
+    parser.add_argument("--timeout", type=seconds, default=60, help="seconds to read a video in, else it is an error")
+    parser.add_argument(
+        "--flow",
+        metavar="METHOD",
+        help="how optical flow is computed; default: as in training",
+    )
     parser.add_argument("--accelerator", default="auto", help="as of Lightning's trainer: auto, cpu, gpu …")
-    parser.add_argument("--devices", type=_positive, default=1, help="processes that share the list, a node")
-    parser.add_argument("--num_nodes", type=_positive, default=1, help="nodes, under torchrun or SLURM")
+    parser.add_argument("--devices", type=processes, default=1, help="processes that share the list, a node")
+    parser.add_argument("--num_nodes", type=processes, default=1, help="nodes, under torchrun or SLURM")
     arguments = parser.parse(argv)
     output = Output(arguments.output) if arguments.output is not None else None
     if output is None and arguments.devices * arguments.num_nodes > 1:
@@ -64,13 +69,3 @@ def listed(videos: Sequence[str], render: str | os.PathLike[str] | None) -> tupl
     if not left:
         raise UsageError(f"--render {render} holds the videos: rendered videos need a folder of their own")
     return left, len(paths) - len(left)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is no positive whole number")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else _positive(text)

@@ -157,18 +157,15 @@ def _flow(model: VideoModule, method: str | None) -> FlowSource:
     """By the method given, or as in training; of these videos nothing is published.
 
     Raises:
-        UsageError: An unknown method, or nothing says which.
+        OptionError: An unknown method.
+        UsageError: Nothing says which.
     """
     if "flow" in model.clip_spec.modalities and method is None and model.flow_source.get("published"):
         raise UsageError("the model was trained with flow that somebody published: say how to compute it with --flow")
     # A cache that the checkpoint names is read, never written to.
     named = bool(model.flow_source.get("cache"))
     fields = {**model.flow_source, "published": None, "read_only": named}
-    fields |= {"method": method} if method is not None else {}
-    try:
-        return FlowSource(**fields)
-    except ValueError as error:
-        raise UsageError(f"--flow: {error}") from error
+    return FlowSource(**fields | ({"method": method} if method is not None else {}))
 
 
 @contextmanager
@@ -204,8 +201,9 @@ def _trainer(options: Options, rows: Rows) -> Trainer:
         )
         if isinstance(trainer.strategy, DDPStrategy) and trainer.strategy.cluster_environment is not None:
             trainer.strategy.cluster_environment.validate_settings(options.devices, options.num_nodes)
-    except (MisconfigurationException, ValueError) as error:
-        raise UsageError(str(error)) from error
+    except (MisconfigurationException, ValueError, ImportError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"--accelerator {options.accelerator}, --devices {options.devices}: {text}") from error
     return trainer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidcore.cli import UsageError, names
+from vidcore.cli import UsageError, configs, names
 
 ROOT = "runs"
 
@@ -72,7 +72,7 @@ def given(argv: Sequence[str], *keys: str) -> str | None:
     found: list[Any] = []
     for source in names.values(argv, ("-c", "--config")):
         for key in keys:
-            value: Any = names.read_config(source)
+            value: Any = configs.read_config(source)
             for part in ("trainer", *key.split(".")):
                 value = value.get(part) if isinstance(value, Mapping) else None
             found.append(value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidcore.classes import shown
 from vidcore.cli import UsageError
-from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.cli.parsing import ModelParser, load_model, number_in, whole_in
 from vidcore.errors import UserError
 from vidcore.text import to_json
 
@@ -26,16 +26,21 @@ if TYPE_CHECKING:
 
 def main(command: str, argv: list[str]) -> int:
     """Prints the lines; the last one, on stderr, sums up."""
+    seconds = number_in("[0, 1000000]")
     parser = ModelParser(command, "Decide frame by frame, one line of JSON a decision.")
     parser.add_argument("source", metavar="SOURCE", help="a file, the number of a camera, or a URL: rtsp://, http:// …")
     parser.add_argument("--engine", metavar="FILE", help="what vid export --step wrote, in place of a model")
-    parser.add_argument("--smooth", type=_seconds, default=0.0, metavar="SECONDS", help="average scores over this time")
-    parser.add_argument("--reset", type=_seconds, default=math.inf, metavar="SECONDS", help="forget all, so often")
+    parser.add_argument("--smooth", type=seconds, default=0.0, metavar="SECONDS", help="average scores over this time")
+    parser.add_argument("--reset", type=seconds, default=math.inf, metavar="SECONDS", help="forget all, so often")
     parser.add_argument(
         "--render", metavar="FILE|window", help="a video of what was seen and said, .mp4, or shown at once"
     )
-    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="without a picture, at most")
-    parser.add_argument("--reconnect", type=_count, default=5, metavar="N", help="attempts in a row, for URLs")
+    parser.add_argument(
+        "--timeout", type=number_in("(0, 1000000]"), default=10.0, metavar="SECONDS", help="without a picture, at most"
+    )
+    parser.add_argument(
+        "--reconnect", type=whole_in("[0, 1000000]"), default=5, metavar="N", help="attempts in a row, for URLs"
+    )
     arguments = _parse(parser, argv)
     if "://" not in arguments.source and not arguments.source.isdigit() and not Path(arguments.source).is_file():
         raise UsageError(f"no file {arguments.source}")
@@ -152,16 +157,3 @@ def _render(target: str, rows: Iterable[tuple[dict[str, Any], Picture]], model: 
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     spec = model.clip_spec
     write_video(Path(target), drawn(), spec.fps or 25 / spec.stride)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of seconds")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
-    return int(text)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidcore.cli import DONE, FAILED, UsageError, names, options, runs
+from vidcore.cli import DONE, FAILED, UsageError, environment, names, options, runs
 from vidcore.errors import naming
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def run(command: str, argv: list[str], whole: bool = True, quiet: bool = False) 
     helps = any(argument.partition("=")[0] in ("-h", "--help", "--model.help", "--data.help") for argument in argv)
     names.expand_environment(command)
     chosen = names.chosen(command, argv)
+    environment.check(command, chosen)
     options.check(command, argv, chosen)
     checkpoint = next(names.values(argv, ("--ckpt_path",)), None)
     for option in names.GROUPS:
@@ -70,10 +71,12 @@ def run(command: str, argv: list[str], whole: bool = True, quiet: bool = False) 
         saved = parts.get("data", {}).get("init_args", {})
         chosen = {option: part["class_path"] for option, part in parts.items()} | chosen
         with naming(checkpoint, "{} holds arguments that are no plain values"):
-            argv = ["--config", json.dumps(parts), *argv]
+            argv = ["--config", json.dumps(parts), *environment.config(command, chosen, set(parts)), *argv]
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
+    else:
+        argv = [*environment.config(command, chosen), *argv]
     evaluated = checkpoint if command != "fit" else None
     return lightning.run(command, argv, chosen, continued, evaluated, whole, saved, quiet)
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 def main(command: str, argv: list[str]) -> None:
     """``list`` or ``convert``."""
     actions = {"list": list_weights, "convert": convert}
+    if argv[:1] in (["-h"], ["--help"]):
+        print(
+            f"usage: vid {command} COMMAND [OPTIONS]\n\ncommands:\n"
+            "  list     the weights that were published for a network\n"
+            "  convert  others' weights as a safetensors file of ours\n\n"
+            f"vid {command} COMMAND --help tells a command's options."
+        )
+        return
     if not argv or argv[0] not in actions:
         raise UsageError(
             f"vid {command} list --model NAME, or vid {command} convert SOURCE TARGET.safetensors --model NAME"

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,19 @@ def wandb_ends() -> Iterator[None]:
     finally:
         if (wandb := sys.modules.get("wandb")) is not None:
             wandb.finish(exit_code=int(failed))
+
+
+def wandb_discards() -> None:
+    """End the W&B run as failed and delete it where it is online; its local files are in the run's folder."""
+    wandb = sys.modules.get("wandb")
+    run = wandb.run if wandb is not None else None
+    if wandb is None or run is None:
+        return
+    path, offline = run.path, run.offline
+    wandb.finish(exit_code=1)
+    if not offline:
+        with suppress(Exception):  # W&B's own kinds; the run stays, as failed
+            wandb.Api().run(path).delete()
 
 
 class ContinuedCSVLogger(CSVLogger):

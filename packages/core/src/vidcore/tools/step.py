@@ -35,7 +35,11 @@ class Step(nn.Module):
     def __init__(self, module: VideoModule) -> None:
         super().__init__()
         if not isinstance(module, Streaming):
-            raise UserError(f"{type(module).__name__} does not stream: it has no init_state and step")
+            name, options = type(module).__name__, module.streams_with
+            hint = (
+                f"one that is built and trained with {options} does" if options else "none of its options changes that"
+            )
+            raise UserError(f"this {name} does not stream; {hint}")
         self.module, self.clip_spec, self.task = module, module.clip_spec, module.task
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:

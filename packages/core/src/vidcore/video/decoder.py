@@ -103,7 +103,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)
-    _import(backend)
+    import_backend(backend)
     if backend == "pyav" or not is_plain(path) or not is_utf8(os.fspath(path)):  # the others take no such name
         from vidcore.video.pyav import PyavDecoder
 
@@ -122,14 +122,19 @@ def installed_backends() -> tuple[str, ...]:
     found = []
     for backend in BACKENDS:
         try:
-            _import(backend)
+            import_backend(backend)
         except UserError:
             continue
         found.append(backend)
     return tuple(found)
 
 
-def _import(backend: str) -> None:
+def import_backend(backend: str) -> None:
+    """Import what a backend needs.
+
+    Raises:
+        UserError: The backend is unknown, not installed or cannot be imported.
+    """
     if backend not in BACKENDS:
         raise UserError(f"video backend {backend!r} is not one of {', '.join(BACKENDS)}")
     module = {"pyav": "av", "torchcodec": "torchcodec.decoders", "decord": "decord"}[backend]

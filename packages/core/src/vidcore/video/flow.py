@@ -20,8 +20,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from vidcore.errors import UserError
+from vidcore.errors import OptionError, UserError
 from vidcore.files import cache_folder
+from vidcore.ranges import check_choice
 from vidcore.redaction import redacted
 from vidcore.video.decoder import VideoError
 from vidcore.writing import replacing
@@ -58,7 +59,7 @@ class FlowSource:
         read_only: Whether nothing is added to ``cache``.
 
     Raises:
-        ValueError: An unknown method; a pattern of folders that does not tell videos apart.
+        OptionError: An unknown method; a pattern of folders that does not tell videos apart.
     """
 
     method: Method = "farneback"
@@ -67,12 +68,14 @@ class FlowSource:
     read_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ValueError(f"flow method must be one of {', '.join(get_args(Method))}, not {self.method!r}")
+        check_choice("flow.method", self.method, get_args(Method))
         if self.published is not None:
-            named = {field for _, field, _, _ in string.Formatter().parse(self.published) if field is not None}
+            try:
+                named = {field for _, field, _, _ in string.Formatter().parse(self.published) if field is not None}
+            except ValueError:  # a single brace
+                named = set()
             if "stem" not in named or named - {"stem", "parent"}:
-                raise ValueError(f"flow published must name {{stem}}, may name {{parent}}, not {self.published!r}")
+                raise OptionError(f"flow.published must name {{stem}} and may name {{parent}}, got {self.published!r}")
 
     @classmethod
     def of(cls, given: FlowSource | Mapping[str, Any]) -> FlowSource:

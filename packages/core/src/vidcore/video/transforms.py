@@ -13,7 +13,7 @@ as fast as from separate channel planes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from vidcore.clip import ClipSpec
-from vidcore.errors import UserError
+from vidcore.errors import OptionError, UserError
+from vidcore.ranges import check_ranges
 
 
 class Flow(tv_tensors.Video):
@@ -55,8 +56,18 @@ class Augment:
         erasing: Probability that a random rectangle turns black in all frames (Zhong et al. 2020).
 
     Raises:
-        ValueError: A value outside its range, by name.
+        OptionError: A value outside its range.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "scale": "(0, 1]",
+        "ratio": "(0, inf)",
+        "hflip": "[0, 1]",
+        "randaugment": "[0, 30]",
+        "mixup": "[0, inf)",
+        "cutmix": "[0, inf)",
+        "erasing": "[0, 1]",
+    }
 
     scale: tuple[float, float] = (0.3, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -70,18 +81,11 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("scale", "ratio"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        rules = {
-            "scale": ("0 < least <= greatest <= 1", 0 < self.scale[0] <= self.scale[1] <= 1),
-            "ratio": ("0 < least <= greatest", 0 < self.ratio[0] <= self.ratio[1]),
-            "hflip": ("a probability", 0 <= self.hflip <= 1),
-            "randaugment": ("0 to 30", 0 <= self.randaugment <= 30),
-            "mixup": ("0 or more", self.mixup >= 0),
-            "cutmix": ("0 or more", self.cutmix >= 0),
-            "erasing": ("a probability", 0 <= self.erasing <= 1),
-        }
-        for name, (rule, holds) in rules.items():
-            if not holds:
-                raise ValueError(f"augment {name} must be {rule}, not {getattr(self, name)}")
+        check_ranges(vars(self), self.RANGES, "augment.")
+        for name in ("scale", "ratio"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or pair[0] > pair[1]:
+                raise OptionError(f"augment.{name} must be two numbers, the smaller first, got {list(pair)}")
 
 
 def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
