@@ -1,4 +1,4 @@
-"""What every test of a data set runs under."""
+"""Fixtures of all data set tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vidcore_datasets.inputs import State
 
 
 class Looked:
-    """Collects what Python opens to read, and the folders that it lists."""
+    """Collects the files that Python opens and the folders that it lists."""
 
     def __init__(self) -> None:
         self.on, self.paths = False, set[str]()
-        sys.addaudithook(self.heard)  # for good: hooks cannot be taken away
+        sys.addaudithook(self.heard)  # permanent: audit hooks cannot be removed
 
     def heard(self, event: str, arguments: tuple) -> None:
         if self.on and event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], (str, os.PathLike)):
@@ -33,7 +33,7 @@ LOOKED = Looked()
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Keeps indices in a folder of the test's own; a data set whose index is kept must say all that it reads."""
+    """Use a temporary cache folder; check that a data set with a cached index reports all files that it reads."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setattr(cached_index, "cache_folder", lambda: folder / "vidcore")
     recorded = cached_index.inputs_recorded
@@ -49,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             finally:
                 LOOKED.on = False
             said = {*inputs, *(str(Path(path).parent) for path in inputs if "*" in path)}
-            # Those of single frames are told by their folder: there are a million of them.
+            # Annotations of single frames are reported by folder: there are a million of them.
             frames = {path for path in LOOKED.paths if path.endswith(".xml") and str(Path(path).parent) in said}
             others = (".py", ".pyc", ".so", ".part")
             unsaid.update(path for path in LOOKED.paths - said - frames if not path.endswith(others))

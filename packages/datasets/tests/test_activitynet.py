@@ -44,18 +44,18 @@ def test_segments(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         ("v_---9CpRcKoU#0.125-0.75", 2, 0.125, 0.75),
         ("v_--0edUL8zmA#0-0.25", 0, 0.0, 0.25),
     ]
-    assert "1 segments do not end after they begin" in caplog.text
+    assert "ignoring 1 segments whose end is not after their start" in caplog.text
     assert "instead of 10,024" not in caplog.text, "the figures are of videos"
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda content: content.pop("taxonomy"), "not in the form of ActivityNet v1.3 (KeyError: 'taxonomy')"),
+        (lambda content: content.pop("taxonomy"), "not in ActivityNet v1.3 format (KeyError: 'taxonomy')"),
         (lambda content: content["database"]["QOlSCBRmfWY"].pop("annotations"), "KeyError: 'annotations'"),
         (
             lambda content: content["database"]["QOlSCBRmfWY"]["annotations"][0].update(label="Zoomba"),
-            "labels that are not in the taxonomy: Zoomba",
+            "labels missing from the taxonomy: Zoomba",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def labels(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each time that a CSV file is read."""
+    """Names of the CSV files read, one entry per read."""
     counted: list[str] = []
     read = Csv.read
     monkeypatch.setattr(Csv, "read", lambda data: counted.append(data.path) or read(data))
@@ -234,8 +234,8 @@ def test_a_published_data_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         assert ids(data) == ["a.mp4", "b.mp4", "c.mp4"]
         assert "pets has no labelled test split" in caplog.text
     (tmp_path / "train/b.mp4").unlink()
-    for _ in range(2):  # the list of those that are missing, in the same folder, is no change
+    for _ in range(2):  # the list of missing videos, written to the same folder, does not count as a change
         assert ids(Pets(str(tmp_path), missing="skip")) == ["a.mp4", "c.mp4"]
     assert Pets.reads == 2
-    (tmp_path / "train.csv").write_text("a.mp4")  # a file that is preferred to the one found before
+    (tmp_path / "train.csv").write_text("a.mp4")  # this name is preferred to the one found before
     assert ids(Pets(str(tmp_path), missing="skip")) == ["a.mp4"]

@@ -42,5 +42,5 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{file}, line 4: c157 is not among the 3 classes"):
         read_charades(tmp_path)
     file.write_text("id;actions\n")
-    with pytest.raises(UserError, match=f"{file}, line 1: no columns id and actions; there are id;actions"):
+    with pytest.raises(UserError, match=f"{file}, line 1: expected the columns id and actions, got id;actions"):
         read_charades(tmp_path)

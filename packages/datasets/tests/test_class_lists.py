@@ -1,4 +1,4 @@
-"""Class lists of data sets: what is wrong is one line that names the file and the line."""
+"""Errors in class lists of data sets: one line that names the file and the line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTS = {
         "c000 A\nc001 B\nc002 A\n",
         "line 3: class 'A' is listed already in line 1",
     ),
-    "moments": ("moments_categories.txt", "a,0\nb,1\na,2\n", "line 3: class 'a' is listed already"),
+    "moments": ("moments_categories.txt", "a,0\nb,1\na,2\n", "line 3: class 'a' is already listed"),
     "diving48": ("Diving48_vocab.json", json.dumps([["A"], ["B"], ["A"]]), "entry 3: class 'A' is listed already"),
 }
 

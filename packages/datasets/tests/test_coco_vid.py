@@ -1,4 +1,4 @@
-"""One's own annotated video."""
+"""Custom detection data in COCO format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_targets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert annotations.task.kind == "detection" and annotations.task.classes == ("person", "bicycle")
     street, yard = annotations.samples["val"]
     assert (street.id, street.path, street.fps) == ("frames/val_street", str(tmp_path / "frames/val_street"), 25)
-    # Pictures 000002, 000004 and 000006 are the frames 1, 3 and 5 of the folder, which begins with 000001.
+    # Images 000002, 000004 and 000006 are frames 1, 3 and 5 of the folder, which starts with 000001.
     assert street.target["frames"].tolist() == [1, 3, 3, 5]
     assert street.target["labels"].tolist() == [0, 0, 1, 1]
     assert street.target["boxes"].tolist()[0] == [2, 3, 12, 15.5]
@@ -29,7 +29,7 @@ def test_targets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(set(street.target["tracks"].tolist())) == 3, "without a track each box is one of its own"
     assert np.array_equal(np.isnan(street.target["motion"]), [False, False, True, True])
     assert yard.path == str(tmp_path / "val_yard.mp4") and yard.target["frames"].tolist() == [3]
-    assert "2 boxes of crowds or without area are left out" in caplog.text
+    assert "2 boxes of crowds or without area are ignored" in caplog.text
 
 
 def test_clips(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_only_train(tmp_path: Path) -> None:
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "ValueError: not enough values"),
         (
             lambda c: c["images"][0].update(file_name="frames/val_street/9.jpg"),
-            "lacks 1 pictures that are listed, such as frames/val_street/9.jpg",
+            "1 listed images do not exist, such as frames/val_street/9.jpg",
         ),
-        (lambda c: c["categories"].append({"id": 9, "name": "car"}), "its categories are not those of train.json"),
+        (lambda c: c["categories"].append({"id": 9, "name": "car"}), "categories differ from those of the first split"),
     ],
 )
 def test_errors(tmp_path: Path, change, said: str) -> None:

@@ -148,16 +148,16 @@ HEAD = "path,label,start,end,split\n1.mp4,a,,,train\n"
         ("path,label\n", "has a header but no clips"),
         ("path,label\n1.mp4,a\n2.mp4,a\n", "only one class, 'a' in column 'label'"),
         ("path,label\n" + "".join(f"{i}.mp4,{'ab'[i % 2] if i < 2 else ''}\n" for i in range(9)), "(7 in all)"),
-        (HEAD + "2.mp4,b,,,dev\n", "line 3, column 'split': 'dev' is not train, val or test"),
-        (HEAD + "2.mp4,b,,,\n", "line 3, column 'split': ''"),
-        (HEAD + "2.mp4,b,soon,,val\n", "line 3, column 'start': 'soon' is not a time"),
-        (HEAD + "2.mp4,b,-1,,val\n", "line 3, column 'start': '-1'"),
-        (HEAD + "2.mp4,b,,nan,val\n", "line 3, column 'end': 'nan'"),
-        (HEAD + "2.mp4,b,2,1.5,val\n", "line 3, column 'end': is 1.5 s, not after start 2 s"),
+        (HEAD + "2.mp4,b,,,dev\n", "line 3, column 'split': must be train, val or test, got 'dev'"),
+        (HEAD + "2.mp4,b,,,\n", "line 3, column 'split': must be train, val or test, got ''"),
+        (HEAD + "2.mp4,b,soon,,val\n", "line 3, column 'start': must be a time in seconds, 0 or more, got 'soon'"),
+        (HEAD + "2.mp4,b,-1,,val\n", "line 3, column 'start': must be a time in seconds, 0 or more, got '-1'"),
+        (HEAD + "2.mp4,b,,nan,val\n", "line 3, column 'end': must be a time in seconds, 0 or more, got 'nan'"),
+        (HEAD + "2.mp4,b,2,1.5,val\n", "line 3, column 'end': must be after start (2 s), got 1.5 s"),
         (HEAD + ",b,,,val\n", "line 3, column 'path': is empty"),
-        (HEAD + "2.mp4,b,,,val\n1.mp4,a,,,val\n", "line 4, column 'path': '1.mp4' is listed already in line 2"),
-        (HEAD + "2.mp4,b,val\n", "line 3: the header has 5 columns"),
-        (HEAD + "2.mp4,b,,,val,x\n", "line 3: the header has 5 columns"),
+        (HEAD + "2.mp4,b,,,val\n1.mp4,a,,,val\n", "line 4, column 'path': '1.mp4' is already listed in line 2"),
+        (HEAD + "2.mp4,b,val\n", "line 3: expected 5 columns as in the header, got 3"),
+        (HEAD + "2.mp4,b,,,val,x\n", "line 3: expected 5 columns as in the header, got 6"),
         (HEAD + '2.mp4,"b"c,,,val\n', "line 3: not valid CSV"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_file_that_the_model_was_not_trained_on_is_evaluated_whole(tmp_path: P
     assert [len(annotations.samples[split]) for split in ("train", "val", "test")] == [4, 4, 4]
     assert not list(tmp_path.glob("*.splits.csv"))
 
-    # Options that decide what is read are part of what the cache knows it by.
+    # Options that change the annotations are part of the cache key.
     task = Task("multi_label", ("clap", "wave"))
     for evaluated in (False, True):
         data = Csv(str(file))

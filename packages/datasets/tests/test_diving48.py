@@ -24,10 +24,10 @@ def test_versions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("Diving48_vocab.json", "[1, 2]", "is not a list with a list of words"),
+        ("Diving48_vocab.json", "[1, 2]", "expected one list of words"),
         ("Diving48_V2_test.json", "{}}", "not valid JSON"),
-        ("Diving48_V2_test.json", '[{"vid_name": "a"}]', "is not a list of"),
-        ("Diving48_V2_test.json", '[{"vid_name": "a", "label": 4}]', "a has a label that is not among the 4"),
+        ("Diving48_V2_test.json", '[{"vid_name": "a"}]', "expected a list of"),
+        ("Diving48_V2_test.json", '[{"vid_name": "a", "label": 4}]', "the label of a must be from 0 to 3"),
     ],
 )
 def test_unusable_files(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Every published data set, in its owners' layout, with one small model from the command line."""
+"""Each published data set in its official layout, with one small model from the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--tra
 def test_fit_test_and_predict(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The pages of a run do not depend on the data set, and take longer than all the rest.
+    # Skip the report pages: they do not depend on the data set and take most of the time.
     monkeypatch.setattr("vidcore.report.page.write", lambda *args, **kwargs: None)
     monkeypatch.chdir(tmp_path)
     fake = FAKES[name]

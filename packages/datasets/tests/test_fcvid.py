@@ -37,12 +37,12 @@ def test_class_names(tmp_path: Path) -> None:
     ("name", "lines", "said"),
     [
         ("Label", ["1 0 0"], "lists 4 videos, .* has 1 rows"),
-        ("Label", ["1 0 0"] * 3 + ["1 0"], "line 4: expected 3 times 0 or 1"),
-        ("Label", ["1 0 0"] * 3 + ["1 0 2"], "line 4: expected 3 times 0 or 1"),
+        ("Label", ["1 0 0"] * 3 + ["1 0"], "line 4: expected 3 values of 0 or 1"),
+        ("Label", ["1 0 0"] * 3 + ["1 0 2"], "line 4: expected 3 values of 0 or 1"),
         (
             "VideoName_TrainTestSplit",
             ["a.mp4 train"] * 3 + ["b.mp4"],
-            "line 4: 'b.mp4' is not a path and train or test",
+            "line 4: expected a path and train or test, got 'b.mp4'",
         ),
     ],
 )

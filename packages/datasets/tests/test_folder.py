@@ -123,7 +123,7 @@ def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(
     assert [len(samples[split]) for split in ("train", "val", "test")] == [40, 40, 40]
     assert not (tmp_path / "splits.csv").exists() and not caplog.text
 
-    # The folder of the training keeps its split, which counts in any case.
+    # If the folder has saved splits, they are used in any case.
     (tmp_path / "empty" / "notes.txt").unlink()
     (tmp_path / "empty").rmdir()
     drawn = read_folder(tmp_path).samples

@@ -27,7 +27,7 @@ def test_lists_elsewhere(tmp_path: Path) -> None:
     fake.make(tmp_path / "data")
     (tmp_path / "data/testTrainMulti_7030_splits").rename(tmp_path / "lists")
     assert len(read_hmdb51(tmp_path / "data", 1, tmp_path / "lists").samples["train"]) == 8
-    with pytest.raises(UserError, match=r"hmdb51: no \*_test_split1.txt in .*test_train_splits; it comes from https"):
+    with pytest.raises(UserError, match=r"no \*_test_split1.txt in .*test_train_splits; download it from https"):
         read_hmdb51(tmp_path / "data")
 
 
@@ -35,5 +35,5 @@ def test_lists_elsewhere(tmp_path: Path) -> None:
 def test_unusable_line(tmp_path: Path, line: str) -> None:
     fake.make(tmp_path)
     (tmp_path / "testTrainMulti_7030_splits/wave_test_split1.txt").write_text(f"\n{line} \n")
-    with pytest.raises(UserError, match=rf"wave_test_split1.txt, line 2: '{line}' is not VIDEO.avi and 0, 1 or 2"):
+    with pytest.raises(UserError, match=rf"split1.txt, line 2: expected VIDEO.avi and 0, 1 or 2, got '{line}'"):
         read_hmdb51(tmp_path)

@@ -59,7 +59,7 @@ def test_training_is_around_listed_frames(tmp_path: Path) -> None:
 
 
 def test_clips(tmp_path: Path) -> None:
-    """What else is known of a box stays with it through sampling and cropping."""
+    """Tracks and motion stay with their box through sampling and cropping."""
     make(tmp_path)
     data = ImageNetVID(str(tmp_path), reach=2)
     spec = ClipSpec(frames=3, size=24)
@@ -91,11 +91,11 @@ def test_errors(tmp_path: Path) -> None:
     file = tmp_path / "Annotations/VID/val/ILSVRC2015_val_00000000/000003.xml"
     for content in ("<annotation>", xml([(CAR, 0, "", 1, 2, 3)]), xml([(CAR, "first", 0, 1, 2, 3)])):
         file.write_text(content)
-        with pytest.raises(UserError, match=f"{file}: cannot be read as the annotation of a frame"):
+        with pytest.raises(UserError, match=f"{file}: cannot read the annotation of a frame"):
             read_imagenet_vid(tmp_path)
     (tmp_path / "ImageSets/VID_train_15frames.txt").write_text("train/a 1")
     with pytest.raises(UserError, match="line 1: expected VIDEO 1 FRAME LENGTH"):
         read_imagenet_vid(tmp_path)
     (tmp_path / "ImageSets/VID_train_15frames.txt").unlink()
-    with pytest.raises(UserError, match=r"imagenet_vid: no VID_train_15frames.txt in .*ImageSets; it comes from"):
+    with pytest.raises(UserError, match=r"imagenet_vid: no VID_train_15frames.txt in .*ImageSets; download it from"):
         read_imagenet_vid(tmp_path)

@@ -1,4 +1,4 @@
-"""The rendered files: made once and whole."""
+"""Rendered files: written once and completely."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_files_hold_the_drawn_frames(made: Path) -> None:
     drawn = draw_clip(SMALL, "val", 2).frames.astype(int)
     seen = decode(made / "val/00002.mp4").astype(int)
     assert seen.shape == drawn.shape
-    # What 4:2:0 chroma and x264 leave of it, in luma.
+    # Tolerance for 4:2:0 chroma and x264, in luma.
     weights = np.array([0.299, 0.587, 0.114])
     assert np.abs((seen - drawn) @ weights).mean() < 4
     with av.open(str(made / "val/00002.mp4")) as container:
@@ -93,7 +93,7 @@ def test_sound(tmp_path: Path) -> None:
             heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
         drawn = draw_clip(options, "train", index).audio
         assert drawn is not None and abs(len(heard) - len(drawn)) <= 2048
-        # AAC delays and rounds: the loudness of each tenth of a second is what it was.
+        # AAC is lossy and delays: compare the loudness of each tenth of a second.
         level = [np.sqrt(np.mean(np.square(part))) for part in drawn[:14400].reshape(9, -1)]
         after = [np.sqrt(np.mean(np.square(part))) for part in heard[:14400].reshape(9, -1)]
         assert np.allclose(level, after, rtol=0.5, atol=0.1)
@@ -146,7 +146,7 @@ run(2, dies=False)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_killed_in_the_middle_then_two_at_once(made: Path, tmp_path: Path) -> None:
-    # In a process of its own, since one that has computed with torch cannot be forked.
+    # In a separate process: a process that has computed with torch must not be forked.
     done = subprocess.run(
         [sys.executable, "-c", PROCESSES, str(tmp_path)], capture_output=True, text=True, timeout=150, check=False
     )

@@ -37,7 +37,7 @@ def test_versions_have_other_figures(tmp_path: Path, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("moments_categories.txt", "clapping,first\n", "line 1: 'clapping,first' is not CLASS,NUMBER"),
+        ("moments_categories.txt", "clapping,first\n", "line 1: expected CLASS,NUMBER, got 'clapping,first'"),
         ("validationSet.csv", "clapping/a.mp4,clapping,3,0\nx/a.mp4,x,3,0\n", "line 2: no class of moments_categories"),
     ],
 )

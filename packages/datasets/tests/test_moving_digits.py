@@ -44,7 +44,7 @@ def test_boxes(made: Path) -> None:
     drawn = draw_clip(SMALL, "train", 7)
     assert np.array_equal(sample.target["boxes"], drawn.boxes) and sample.target["boxes"].dtype == np.float32
     assert sample.target["frames"].tolist() == list(range(8)) and set(sample.target["labels"]) == {7}
-    # On the decoded file: outside of all boxes, nothing moves.
+    # In the decoded file, nothing moves outside the boxes.
     frames = decode(sample.path).astype(int)
     still = np.ones((64, 64), dtype=bool)
     for x1, y1, x2, y2 in sample.target["boxes"].astype(int):
@@ -63,7 +63,7 @@ def test_data_module(tmp_path: Path) -> None:
 
     assert MovingDigits("motion").task.classes == MOTIONS
     assert MovingDigits(detection=True).task.kind == "detection"
-    with pytest.raises(UserError, match="detection=True needs decides=glyph, not motion"):
+    with pytest.raises(UserError, match="detection=True requires decides=glyph, got motion"):
         MovingDigits("motion", detection=True)
     with pytest.raises(UserError, match="glyph_size must be between 7 and 48"):
         MovingDigits(glyph_size=99)

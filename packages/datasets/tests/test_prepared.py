@@ -1,4 +1,4 @@
-"""What ``vid data prepare`` wrote, read back: the same task, samples and clips, from wherever it lies."""
+"""Read the output of ``vid data prepare``: same task, samples and clips, from a folder or an object store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CORE_TESTS = Path(__file__).parents[2] / "core" / "tests"
 
 
 def written(data, target, form="shards", **options):
-    """The data set, prepared in this process."""
+    """Prepare the data set in this process."""
     samples, settings = {"train": data.samples("train")}, prepare.Settings(form, str(target), **options)
     jobs = prepare.jobs_of(samples, settings)
     with prepare.claimed(settings, jobs):
@@ -50,7 +50,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shards(clips, tmp_path_factory):
-    """Four or so, of three clips each."""
+    """About four shards of three clips each."""
     pytest.importorskip("litdata")
     return written(clips, tmp_path_factory.mktemp("prepared") / "shards", shard_bytes=20_000)
 
@@ -129,7 +129,7 @@ def test_from_an_object_store(clips, tmp_path):
     assert_same(expected, items(data.samples("train"), data.task))
     store = fsspec.filesystem("memory")
     store.pipe_file("/bucket/shards/chunk-0-1.bin", store.cat_file("/bucket/shards/chunk-0-1.bin")[:-1])
-    with pytest.raises(UserError, match=r"chunk-0-1\.bin is truncated or was replaced: it has \d+ bytes, not"):
+    with pytest.raises(UserError, match=r"chunk-0-1\.bin is truncated or was replaced: it has \d+ bytes, expected"):
         Prepared(url).samples("train")
     store.rm_file("/bucket/shards/chunk-0-1.bin")
     with pytest.raises(UserError, match=r"a shard of memory://bucket/shards is missing: .*chunk-0-1\.bin"):
@@ -172,7 +172,7 @@ def test_a_csv_file_in_an_object_store_and_urls_in_one(clips, tmp_path):
 
 
 class Ranges(BaseHTTPRequestHandler):
-    """Files of a folder, with byte ranges, as a store serves them."""
+    """HTTP server of a folder's files with byte ranges, as an object store."""
 
     root = ""
 
@@ -215,7 +215,7 @@ def served(shards):
 def test_over_http_by_workers_that_were_forked(clips, served):
     data = Prepared(served, batch_size=5, num_workers=2)
     data.clip_spec = SPEC
-    data.samples("train")  # this process has used the store before they do
+    data.samples("train")  # use the store in this process before the workers are forked
     dataset = VideoDataset(data.samples("train"), data.task, SPEC)
     loader = torch.utils.data.DataLoader(dataset, num_workers=2, collate_fn=lambda item: item[0])
     assert_same(items(clips.samples("train"), clips.task), list(loader))
@@ -308,7 +308,7 @@ def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_onc
     for notes in (tmp_path / "notes").iterdir():
         steps = [json.loads(line) for line in notes.read_text().splitlines()]
         assert len(steps) == 7
-        assert steps[4] == steps[5]  # that of the kill, which is read again
+        assert steps[4] == steps[5]  # the step that was killed is repeated
         del steps[4]
         counts.update((epoch, video) for epoch, ids in steps for video in ids)
     assert len(counts) == 2 * 12 and set(counts.values()) == {1}, counts
@@ -318,7 +318,7 @@ def test_two_processes_with_two_workers_killed_in_mid_epoch_read_each_sample_onc
     ("change", "says"),
     [
         (lambda lines: ["", *lines[1:]], "line 1: "),
-        (lambda lines: [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]], "is of version 9"),
+        (lambda lines: [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]], "has version 9, expected 1"),
         (lambda lines: [*lines[:3], lines[3][:20]], "line 4: "),
         (
             lambda lines: [lines[0], '{"split": "train", "path": "../../etc/passwd"}'],

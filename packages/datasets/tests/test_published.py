@@ -1,4 +1,4 @@
-"""What all published data sets share: figures to compare with, and videos that may be missing."""
+"""Common behaviour of published data sets: comparison with published figures, missing videos."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def test_one_name_in_several_folders_is_not_mixed_up(tmp_path: Path) -> None:
 
 def test_missing_is_an_error_or_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, *ALL[1:])
-    message = r"pets, train: 1 of 3 videos are missing, such as .*cat/a.mp4; all are listed in .*skip.* the 2 that"
+    message = (
+        r"pets, train: 1 of 3 videos are missing, such as .*cat/a.mp4; all are listed in .* the other 2, pass .*skip"
+    )
     with pytest.raises(UserError, match=message):
         Pets(str(tmp_path)).samples("train")
     assert len(Pets(str(tmp_path)).samples("val")) == 2, "what a run does not need may be missing"
@@ -111,12 +113,12 @@ def test_missing_is_an_error_or_skipped(tmp_path: Path, caplog: pytest.LogCaptur
         assert list(csv.reader(file)) == [["id", "path"], ["a", str(tmp_path / "train/cat/a.mp4")]]
     skipping = Pets(str(tmp_path), missing="skip")
     assert [s.id for s in skipping.samples("train")] == ["b", "c"]
-    assert "1 of 3 videos are missing" in caplog.text and "going on with the other 2" in caplog.text
+    assert "1 of 3 videos are missing" in caplog.text and "continuing with the other 2" in caplog.text
     assert len(skipping.annotations.samples["train"]) == 3
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"2 of 2 videos are missing.*is `root` right"):
+    with pytest.raises(UserError, match=r"2 of 2 videos are missing.*is `root` correct"):
         Pets(str(tmp_path), missing="skip").samples("val")
     with pytest.raises(UserError, match="nowhere does not exist: expected the videos"):
         Pets(str(tmp_path / "nowhere")).samples("val")
@@ -158,7 +160,7 @@ def test_annotation_files(tmp_path: Path) -> None:
     touch(tmp_path, "annotations/b.csv", "elsewhere/a.csv")
     assert official_file(tmp_path, ("a.csv", "b.csv"), PETS) == tmp_path / "annotations/b.csv"
     assert official_file(tmp_path, ("a.csv",), PETS, tmp_path / "elsewhere") == tmp_path / "elsewhere/a.csv"
-    with pytest.raises(UserError, match=r"pets: no a.csv in .*annotations; it comes from https://example.org/pets"):
+    with pytest.raises(UserError, match=r"pets: no a.csv in .*annotations; download it from https://example.org/pets"):
         official_file(tmp_path, ("a.csv",), PETS)
 
 

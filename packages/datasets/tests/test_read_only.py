@@ -1,4 +1,4 @@
-"""The folders that a checkpoint names are read, and never written to."""
+"""The data folders of a checkpoint are read, never written to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fit(*data: str, model: str = "small_models.MeanColour") -> str:
 
 
 def moved(checkpoint: str, **arguments: object) -> str:
-    """A checkpoint whose data lie elsewhere, as its maker likes."""
+    """Return a checkpoint with other data arguments, as its author could choose them."""
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"].update(arguments)
     torch.save(content, "theirs.ckpt")

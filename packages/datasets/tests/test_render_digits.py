@@ -1,4 +1,4 @@
-"""What the clips of moving digits look like."""
+"""Contents of the moving-digits clips."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fingerprint(options: DigitOptions, indices: range = range(4)) -> str:
 
 
 def test_frames_are_pinned() -> None:
-    # To be changed together with VERSION, and only so: caches and published numbers rest on it.
+    # Change these only together with VERSION: caches and published results depend on them.
     assert fingerprint(DigitOptions()) == "f85bfa6c1fc1736d"
     everything = DigitOptions("sound", blur=0.3, occlusion=0.3, clutter=0.5, off_centre=True, seed=7)
     assert fingerprint(everything) == "2a9179431e975e56"
@@ -63,7 +63,7 @@ def test_a_parts_draws_do_not_depend_on_other_options() -> None:
 def test_boxes_are_where_the_glyph_is(off_centre: bool, blur: float) -> None:
     for index in range(10):
         clip = draw_clip(DigitOptions(blur=blur, off_centre=off_centre), "train", index)
-        # The ground stands still: what differs from it is the glyph. Where it never was, the ground is seen.
+        # The background is static: pixels that differ from it belong to the glyph.
         ground = np.median(clip.frames, axis=0).astype(int) if index % 10 > 1 else None
         never = np.ones((64, 64), dtype=bool)
         for x1, y1, x2, y2 in clip.boxes.astype(int):
@@ -80,13 +80,13 @@ def test_boxes_are_where_the_glyph_is(off_centre: bool, blur: float) -> None:
 
 
 def test_boxes_are_tight() -> None:
-    """Between neighbouring frames, what the glyph leaves and enters lies on the box's edges."""
+    """In neighbouring frames, the pixels that change touch the edges of the boxes."""
     clip = draw_clip(DigitOptions("motion", clutter=0.0), "train", 0)
     assert clip.motion == "right"
     first, last = clip.frames[0].astype(int), clip.frames[-1].astype(int)
     ys, xs = np.nonzero(np.abs(first - last).max(axis=2))
     together = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-    # They do not overlap, so where they differ is the union of both boxes. A sixteenth of a pixel may round off.
+    # The boxes do not overlap, so the changed pixels span their union, up to one sixteenth of a pixel.
     assert clip.boxes[0, 2] <= clip.boxes[-1, 0]
     union = [*clip.boxes[[0, -1], :2].min(axis=0), *clip.boxes[[0, -1], 2:].max(axis=0)]
     assert np.abs(np.array(together) - union).max() <= 1
@@ -119,7 +119,7 @@ def test_blur_and_occlusion_have_the_share_asked_for() -> None:
 def test_clutter_covers_about_its_share() -> None:
     plain = draw_clip(DigitOptions(clutter=0.0, frame_size=128), "train", 0).frames[0]
     strewn = draw_clip(DigitOptions(clutter=0.4, frame_size=128), "train", 0).frames[0]
-    # Half of each scrap is ink.
+    # Half of each fragment is ink.
     assert 0.1 < (plain != strewn).any(axis=2).mean() < 0.4
 
 
@@ -166,7 +166,7 @@ def test_sound_and_picture_share_the_telling() -> None:
 
 
 def test_pictures_that_do_not_tell_are_alike_for_all_classes() -> None:
-    """Which class it is changes nothing but the glyph: a meaningless one does not give it away."""
+    """A random glyph has the same distribution for all classes, so that it does not identify the class."""
     inks = []
     for index in range(200):
         clip = draw_clip(DigitOptions("sound", clutter=0.0, num_frames=4), "train", index)

@@ -1,4 +1,4 @@
-"""Drawing splits, and remembering them."""
+"""Draw splits and save them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_draw_depends_on_the_seed_and_not_on_the_order() -> None:
     backwards = dict(reversed(strata.items()))
     assert draw_splits(strata, seed=1) == draw_splits(backwards, seed=1)
     assert draw_splits(strata, seed=1) != draw_splits(strata, seed=2)
-    # Pinned: the draw is to be the same on every machine and in every release.
+    # Pinned: the draw must be the same on every machine and in every release.
     held_out = {path for path, split in draw_splits(clips(a=8)).items() if split != "train"}
     assert held_out == {"a/001.mp4", "a/003.mp4"}
 
@@ -90,7 +90,7 @@ def test_changed_listing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     after = remembered_splits(clips(a=12, c=6), file)
     assert after.keys() == clips(a=12, c=6).keys()
     assert all(after[path] == split for path, split in before.items() if path in after)
-    assert "not there any more" in caplog.text and "b/000.mp4" in caplog.text and "10 in all" in caplog.text
+    assert "no longer exist" in caplog.text and "b/000.mp4" in caplog.text and "10 in all" in caplog.text
     again = remembered_splits(clips(a=10, b=10), file)
     assert again == before, "what is gone for a while comes back to its split"
 
@@ -118,8 +118,8 @@ def test_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,split\na,train\n", "needs the columns path and split, has file, split"),
-        ("path,split\na,train\nb,dev\n", r"line 3: split 'dev' is not train, val or test"),
+        ("file,split\na,train\n", "expected the columns path and split, got file, split"),
+        ("path,split\na,train\nb,dev\n", r"line 3: split must be train, val or test, got 'dev'"),
     ],
 )
 def test_unusable_file(tmp_path: Path, text: str, message: str) -> None:

@@ -39,7 +39,7 @@ def test_left_is_not_right(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("7;Holding nothing", "line 5: 'Holding nothing' is not among the 3 classes"),
-        ("7,Holding something", "line 5: '7,Holding something' is not ID;CLASS"),
+        ("7,Holding something", "line 5: expected ID;CLASS, got '7,Holding something'"),
     ],
 )
 def test_broken_lines(tmp_path: Path, line: str, said: str) -> None:
@@ -51,5 +51,5 @@ def test_broken_lines(tmp_path: Path, line: str, said: str) -> None:
 
 
 def test_no_lists(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"ssv1: no something-something-v1-labels.csv .* comes from https"):
+    with pytest.raises(UserError, match=r"ssv1: no something-something-v1-labels.csv .* download it from https"):
         read_ssv1(tmp_path)

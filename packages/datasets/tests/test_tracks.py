@@ -1,4 +1,4 @@
-"""How fast boxes move."""
+"""Motion IoU of boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidcore_datasets.tracks import motion_iou
 
 
 def slowly(boxes, frames, tracks, reach=10):
-    """Box by box, with torchvision's IoU."""
+    """Compute motion IoU box by box with torchvision."""
     overlap = box_iou(torch.as_tensor(boxes), torch.as_tensor(boxes)).numpy()
     result = []
     for row in range(len(boxes)):
@@ -35,7 +35,7 @@ def test_against_torchvision_box_by_box() -> None:
 def test_known_speeds() -> None:
     frames = np.arange(40)
     boxes = np.array([[0, 0, 10, 10]]) + frames[:, None] * np.array([[1, 0, 1, 0]])
-    # One pixel a frame, at k frames' distance (10 - k) / (10 + k); in the middle each distance counts twice.
+    # At one pixel per frame, the IoU at k frames' distance is (10 - k) / (10 + k); each distance counts twice.
     assert np.isclose(motion_iou(boxes, frames, np.zeros(40))[20], np.mean([(10 - k) / (10 + k) for k in range(1, 11)]))
     assert (motion_iou(np.tile(boxes[:1], (40, 1)), frames, np.zeros(40)) == 1).all()
     assert np.isnan(motion_iou(boxes, frames * 11, np.zeros(40))).all(), "nothing is near"

@@ -76,8 +76,8 @@ def test_errors(tmp_path: Path) -> None:
     assert message(nowhere) == f"{nowhere} does not exist: expected a folder of videos"
     assert "file is not a folder" in message(touch(tmp_path, "file") / "file")
     assert "has no video (.3gp" in message(touch(tmp_path / "empty", "notes.txt"))
-    assert "val_share must be at least 0 and below 1, not 1" in message(tmp_path, 1)
-    assert "not -0.5" in message(tmp_path, -0.5)
+    assert "val_share must be at least 0 and below 1, got 1" in message(tmp_path, 1)
+    assert "got -0.5" in message(tmp_path, -0.5)
 
 
 def test_data_module(tmp_path: Path) -> None:

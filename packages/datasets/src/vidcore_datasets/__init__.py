@@ -1,4 +1,4 @@
-"""Data sets for vidcore, one file each: annotations to samples."""
+"""Data sets for vidcore: one module per data set turns its annotations into samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 PLUGIN_API = 1
 
-# By name, so that drawing a clip does not import Lightning.
+# Public name -> module. Lazy, so that importing DigitClip does not import Lightning.
 _PUBLIC = {
     "ActivityNet": "activitynet",
     "Annotated": "annotated",

@@ -1,19 +1,19 @@
-"""ActivityNet v1.3: 200 activities in untrimmed videos of minutes, few of them with more than one.
+"""ActivityNet v1.3: 200 activities in untrimmed videos of several minutes; few videos have more than one class.
 
-Where from:
+Source:
     http://activity-net.org/download.html; ``activity_net.v1-3.min.json`` also at
     https://github.com/activitynet/ActivityNet/tree/master/Evaluation/data. Videos are called ``v_ID.mp4``, ``.mkv`` or
     ``.webm``, in any folder.
 
 Licence:
-    Annotations: MIT. Videos: their uploaders'.
+    Annotations: MIT. Videos: copyright of the uploaders.
 
 Splits:
-    10,024 train, 4,926 val, 5,044 test videos; 200 classes. As cited, the test figure by hearsay. The reader
-    follows how public code reads the file; it has not been tried on the owner's.
+    10,024 train, 4,926 val, 5,044 test videos; 200 classes. Figures as cited; the test figure is from secondary
+    sources. The reader follows public code for this file; it has not been tested on the official file.
 
 Test:
-    Its labels were never published: ``test`` uses ``val``, as in the literature.
+    The test labels were never published: ``test`` uses ``val``, as in the literature.
 
 Citation:
     Caba Heilbron et al., ActivityNet: A Large-Scale Video Benchmark for Human Activity Understanding, CVPR 2015.
@@ -44,21 +44,22 @@ SPLITS = {"training": "train", "validation": "val"}
 def read_activitynet(
     root: str | Path, annotation_folder: str | Path | None = None, segments: bool = False
 ) -> Annotations:
-    """Reads ``activity_net.v1-3.min.json``.
+    """Read ``activity_net.v1-3.min.json``.
 
     The classes are the leaves of the taxonomy, sorted by name.
 
     Args:
-        root: The folder with the videos.
-        annotation_folder: Where the JSON file is; ``root`` or a folder ``annotations`` in it if not given.
-        segments: Whether each stretch that is annotated is a sample of its own, with one class, and not each video,
-            with all classes that occur in it.
+        root: Folder with the videos.
+        annotation_folder: Folder with the JSON file. Default: ``root`` or ``root/annotations``.
+        segments: If True, each annotated segment is a sample with one class. If False, each video is a sample with all
+            classes that occur in it. Default: False.
 
     Returns:
-        Multi-label, or single label with ``segments``; a sample's id is ``v_ID``, or ``v_ID#START-END``.
+        A multi-label task (single-label with ``segments``) and its samples: ``train`` and ``val``. A sample's id is
+        ``v_ID``, or ``v_ID#START-END``.
 
     Raises:
-        UserError: The file is missing or cannot be understood.
+        UserError: The file is missing or invalid.
     """
     path = official_file(root, ("activity_net.v1-3.min.json",), PUBLISHED, annotation_folder)
     content = read_json(path)
@@ -75,11 +76,11 @@ def read_activitynet(
             if video["subset"] in SPLITS
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not in the form of ActivityNet v1.3 ({type(error).__name__}: {error})") from error
+        raise UserError(f"{path}: not in ActivityNet v1.3 format ({type(error).__name__}: {error})") from error
     index = {name: number for number, name in enumerate(classes)}
     unknown = {label for _, _, stretches in database for label, *_ in stretches} - index.keys()
     if unknown:
-        raise UserError(f"{path}: labels that are not in the taxonomy: {', '.join(sorted(unknown))}")
+        raise UserError(f"{path}: labels missing from the taxonomy: {', '.join(sorted(unknown))}")
 
     samples: dict[str, list[Sample]] = {"train": [], "val": []}
     empty = 0
@@ -94,17 +95,17 @@ def read_activitynet(
             else:
                 empty += 1
     if empty:
-        logger.warning("%s: %d segments do not end after they begin; they are left out", path, empty)
+        logger.warning("%s: ignoring %d segments whose end is not after their start", path, empty)
     return Annotations(Task("single_label" if segments else "multi_label", classes), samples)
 
 
 class ActivityNet(PublishedData):
-    """ActivityNet v1.3, see :mod:`vidcore_datasets.activitynet`.
+    """ActivityNet v1.3, see [`vidcore_datasets.activitynet`][].
 
     Args:
-        root: The folder with the videos.
-        segments: Make each stretch that is annotated a sample with one class, and not each video with all of its.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos.
+        segments: Use each annotated segment as a single-label sample instead of each video as a multi-label sample.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, segments: bool = False, **kwargs: Any) -> None:
@@ -113,5 +114,5 @@ class ActivityNet(PublishedData):
         self.published = replace(PUBLISHED, sizes={}) if segments else PUBLISHED
 
     def read(self) -> Annotations:
-        """What the JSON file lists."""
+        """Read the annotations."""
         return read_activitynet(self.root, self.annotation_folder, self.segments)

@@ -1,4 +1,4 @@
-"""The data module of whatever is read whole: task and samples from one place."""
+"""Base class of data modules that read the task and all samples at once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from vidcore_datasets.tables import reading_only
 
 
 class Annotated(VideoDataModule):
-    """What the data sets of this package derive from; each gives :meth:`read`.
+    """Base class of the data sets of this package; a subclass implements ``read``.
 
     Args:
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     cached: bool = False
-    """Whether what :meth:`read` gives is kept in the user's cache: it says all that it depends on, see
-    :func:`~vidcore_datasets.inputs.depends_on`."""
+    """Whether to keep the result of ``read`` in the user's cache. Requires that ``read`` reports every file it reads to
+    [`depends_on`][vidcore_datasets.inputs.depends_on].
+    """
 
     def read(self) -> Annotations:
-        """Reads the annotations; what it gives follows from the options and the files alone."""
-        raise NotImplementedError(f"{type(self).__name__} reads no annotations")
+        """Read the annotations. The result must depend on the options and the files only."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement read()")
 
     @cached_property
     def annotations(self) -> Annotations:
-        """What :meth:`read` gives; read at first use, or taken from the cache if no file has changed."""
+        """Result of ``read``, read at first use or loaded from the cache if no file has changed."""
         with reading_only(self.read_only):
             if self.cached:
                 return cached_annotations(self.read, type(self).__name__.lower(), self._options())
@@ -41,7 +42,7 @@ class Annotated(VideoDataModule):
         return replace(annotations, samples={key: SampleIndex.of(part) for key, part in annotations.samples.items()})
 
     def _options(self) -> dict[str, Any]:
-        """The options of the data set itself, and where it is written."""
+        """Return the options of the data set itself, its class and its source file."""
         source = Path(inspect.getfile(type(self)))
         general = inspect.signature(VideoDataModule).parameters
         own = {name: value for name, value in self.hparams.items() if name not in general}
@@ -54,16 +55,16 @@ class Annotated(VideoDataModule):
 
     @property
     def task(self) -> Task:
-        """What there is to predict."""
+        """Task of the data set."""
         return self.annotations.task
 
     def total(self) -> int:
-        """Number of samples of all splits; splits that are the same count once."""
+        """Return the number of samples over all splits; identical splits count once."""
         distinct = {
             part.arrays["id"].tobytes(): len(part) for part in map(SampleIndex.of, self.annotations.samples.values())
         }
         return sum(distinct.values())
 
     def samples(self, split: str) -> SampleIndex:
-        """The samples of a split; none where there is no such split."""
+        """Return the samples of a split; empty if the data set has no such split."""
         return SampleIndex.of(self.annotations.samples.get(split, ()))

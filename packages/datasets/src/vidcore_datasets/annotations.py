@@ -1,4 +1,4 @@
-"""What reading a data set's annotations gives: the task, and samples by split."""
+"""The annotations of a data set: its task and its samples by split."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Annotations:
-    """A data set without its videos.
+    """Task and samples of a data set, without reading its videos.
 
     Args:
-        task: What there is to predict.
-        samples: By split: ``train``, ``val``, ``test``.
+        task: Classes and kind of prediction.
+        samples: Samples by split: ``train``, ``val``, ``test``.
     """
 
     task: Task
@@ -34,7 +34,7 @@ class Annotations:
 
 
 def with_classes(annotations: Annotations, classes: Sequence[str]) -> Annotations:
-    """The samples of some classes alone, of single-label annotations, with the classes in the order given."""
+    """Keep the samples of the given classes of single-label annotations; classes take the order of ``classes``."""
     index = {name: number for number, name in enumerate(classes)}
     new = {old: index[name] for old, name in enumerate(annotations.task.classes) if name in index}
     samples = {
@@ -47,27 +47,28 @@ def with_classes(annotations: Annotations, classes: Sequence[str]) -> Annotation
 def complete_splits(
     given: Mapping[Split, Sequence[Sample]], root: Path, file: Path, seed: int, trained_on: bool | None = None
 ) -> dict[str, SampleIndex]:
-    """Fills in the splits that a data set came without.
+    """Create the splits that a data set does not define.
 
-    Only train: it is divided into all three. Train and test: validation is drawn from train. No test: validation is
-    used twice, with a warning. What is drawn is stratified by class (multi-label data is drawn without strata) and kept
-    in ``file``; samples of one video stay together.
+    Only train: the samples are split into train, val and test. Train and test: val is drawn from train. No test: test
+    uses val, with a warning. The draw is stratified by class (multi-label data: not stratified) and saved in ``file``;
+    samples of the same video stay in the same split.
 
     Args:
-        given: Samples by split; splits may be absent or empty.
-        root: Folder to which the paths in ``file`` are relative.
-        file: See :func:`~vidcore_datasets.splits.remembered_splits`.
-        seed: Of the draw.
-        trained_on: See :attr:`~vidcore.datamodule.VideoDataModule.trained_on`. If False, nothing is drawn: without any
-            splits, all samples are those of each split. Splits that ``file`` holds already still count, with a warning.
+        given: Samples by split; splits may be missing or empty.
+        root: Folder that the paths in ``file`` are relative to.
+        file: See ``vidcore_datasets.splits.remembered_splits``.
+        seed: Random seed of the draw.
+        trained_on: See [`VideoDataModule.trained_on`][vidcore.datamodule.VideoDataModule.trained_on]. If False, no
+            splits are drawn: without any given splits, every split holds all samples. Splits that ``file`` already
+            holds are still used, with a warning.
 
     Raises:
-        UserError: Too few clips to draw from, or ``file`` cannot be understood.
+        UserError: There are too few clips to draw from, or ``file`` is invalid.
     """
     train, val, test = (SampleIndex.of(given.get(split, ())) for split in ("train", "val", "test"))
     recorded = recorded_splits(file) if train and not val and trained_on is False else None
     if recorded is not None:
-        logger.warning("%s divides %s into splits: remove it to evaluate all of its clips", recorded, root)
+        logger.warning("%s divides %s into splits; delete it to evaluate all clips", recorded, root)
     if train and not val and trained_on is False and recorded is None:
         if not test:
             val = test = train
@@ -89,7 +90,7 @@ def complete_splits(
 
 
 def beginning(root: Path) -> str:
-    """What the paths of all files below a folder begin with: joining strings is ten times as fast as joining paths."""
+    """Return the prefix of the paths below a folder; joining strings is ten times as fast as joining paths."""
     return "" if root == Path() else os.path.join(root, "")  # noqa: PTH118
 
 
@@ -103,7 +104,7 @@ def _below(root: Path, paths: Sequence[str]) -> list[str]:
 
 
 def warn_of_unseen(annotations: Annotations, where: Path) -> None:
-    """Warns of classes that are in validation or test but not in training, where there is any training."""
+    """Warn of classes that occur in val or test but not in train; no warning if train is empty."""
 
     def seen(split: Split) -> set[int]:
         return set(SampleIndex.of(annotations.samples[split]).labels[0].tolist())

@@ -1,4 +1,4 @@
-"""The target of a video with boxes."""
+"""Detection targets of videos."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from vidcore_datasets.tracks import motion_iou
 
 Row = tuple[int, int, int, float, float, float, float]
-"""Frame, class, track, x1, y1, x2, y2."""
+"""One box: frame, class, track, x1, y1, x2, y2."""
 
 
 def box_target(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """Boxes as a :class:`~vidcore.dataset.Sample`'s target, in the order of their frames.
+    """Return boxes as the target of a [`Sample`][vidcore.dataset.Sample], sorted by frame.
 
     Returns:
         ``boxes`` (N, 4) float32, ``labels``, ``frames`` and ``tracks`` (N,) int64, and ``motion`` (N,) float32, see
-        :func:`~vidcore_datasets.tracks.motion_iou`.
+        [`motion_iou`][vidcore_datasets.tracks.motion_iou].
     """
     table = np.array(sorted(rows), dtype=np.float64).reshape(-1, 7)
     frames, labels, tracks = (table[:, column].astype(np.int64) for column in range(3))
@@ -27,6 +27,6 @@ def box_target(rows: Sequence[Row]) -> dict[str, np.ndarray]:
 
 
 def of_frames(target: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
-    """The part of a target that lies in the frames ``first`` to ``last``, without copying it."""
+    """Return the part of a target in frames ``first`` to ``last`` (inclusive), without copying."""
     start, stop = np.searchsorted(target["frames"], [first, last + 1])
     return {name: values[start:stop] for name, values in target.items()}

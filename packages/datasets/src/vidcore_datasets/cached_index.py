@@ -1,7 +1,6 @@
-"""Annotations in the user's cache: files that have not changed since are not read again.
+"""Cache of annotations: annotation files that have not changed are not read again.
 
-What is kept follows from the annotation files alone. Which videos are there is asked at every start, so that none that
-came or went is hidden.
+The cache depends on the annotation files only. Whether the videos exist is checked at every start.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 
 def cached_annotations(read: Callable[[], Annotations], name: str, options: Mapping[str, Any]) -> Annotations:
-    """What ``read`` gives, from the cache if what it depends on is as it was; its warnings are said either way.
+    """Return the result of ``read``, from the cache if none of its inputs has changed.
 
-    It is kept in a file that processes map into their memory. A damaged one is replaced; where the cache cannot be
-    written to, the annotations are read at every start.
+    Warnings that ``read`` logged are logged again when the cache is used. The cache is a memory-mapped file. A damaged
+    file is replaced; without a writable cache the annotations are read at every start.
 
     Args:
-        read: Reads annotations and says what they depend on (:func:`~vidcore_datasets.inputs.depends_on`); if it says
-            nothing, what it gives is not kept.
-        name: Of the data set.
-        options: What else the result depends on; plain values.
+        read: Reads the annotations and reports its inputs to [`depends_on`][vidcore_datasets.inputs.depends_on]. If it
+            reports none, the result is not cached.
+        name: Name of the data set.
+        options: Everything else that the result depends on; JSON values.
     """
     key = json.dumps(
         [1, version("vidcore"), version("vidcore-datasets"), name, options, str(Path.cwd())], sort_keys=True
@@ -44,7 +43,7 @@ def cached_annotations(read: Callable[[], Annotations], name: str, options: Mapp
     try:
         folder = cache_folder() / "index"
     except OSError as error:
-        _say_once(f"no cache ({error}): annotations are read at every start")
+        _warn_once(f"no cache ({error}): annotations are read at every start")
         annotations = read()
         return replace(annotations, samples={key: SampleIndex.of(part) for key, part in annotations.samples.items()})
     file = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
@@ -56,7 +55,7 @@ def cached_annotations(read: Callable[[], Annotations], name: str, options: Mapp
     samples = {split: SampleIndex.of(part) for split, part in annotations.samples.items()}
     annotations = replace(annotations, samples=samples)
     after = {path: state_of(path) for path in before}
-    # What was not there before has been written by `read` itself; what changed meanwhile is read again next time.
+    # Files that did not exist before were written by `read` itself. If a file changed meanwhile, do not cache.
     if not before or any(state is not None and state != after[path] for path, state in before.items()):
         return annotations
     about = {"task": annotations.task.as_dict(), "inputs": after, "said": said}
@@ -64,9 +63,9 @@ def cached_annotations(read: Callable[[], Annotations], name: str, options: Mapp
         file.parent.mkdir(parents=True, exist_ok=True)
         save_index(file, samples, {what: json.dumps(value) for what, value in about.items()})
     except OSError as error:
-        _say_once(f"no cache in {file.parent} ({error.strerror or error}): annotations are read at every start")
+        _warn_once(f"no cache in {file.parent} ({error.strerror or error}): annotations are read at every start")
         return annotations
-    return replace(annotations, samples=load_index(file)[0])  # mapped, so that processes share it
+    return replace(annotations, samples=load_index(file)[0])  # memory-mapped, so that processes share it
 
 
 def _load(file: Path) -> Annotations | None:
@@ -86,7 +85,7 @@ def _load(file: Path) -> Annotations | None:
 
 @contextmanager
 def _warnings() -> Iterator[list[tuple[str, str]]]:
-    """The warnings that this package logs: logger and text."""
+    """Collect the warnings that this package logs as pairs of logger name and text."""
     said: list[tuple[str, str]] = []
 
     class Handler(logging.Handler):
@@ -102,5 +101,5 @@ def _warnings() -> Iterator[list[tuple[str, str]]]:
 
 
 @functools.cache
-def _say_once(text: str) -> None:
+def _warn_once(text: str) -> None:
     logger.warning("%s", text)

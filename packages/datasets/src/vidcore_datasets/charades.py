@@ -1,18 +1,17 @@
-"""Charades: 157 everyday actions, several a video, acted at home by 267 people for half a minute.
+"""Charades: 157 everyday actions, several per video, acted at home by 267 people for half a minute.
 
-Where from:
+Source:
     https://prior.allenai.org/projects/charades: ``Charades_v1/ID.mp4``, ``Charades_v1_480/ID.mp4``, or frames in
-    ``Charades_v1_rgb/ID``, 24 a second; ``Charades_v1_train.csv``, ``Charades_v1_test.csv``,
-    ``Charades_v1_classes.txt``.
+    ``Charades_v1_rgb/ID`` at 24 fps; ``Charades_v1_train.csv``, ``Charades_v1_test.csv``, ``Charades_v1_classes.txt``.
 
 Licence:
-    Of its own: non-commercial research, and the videos may not be passed on.
+    Custom: non-commercial research, no redistribution of the videos.
 
 Splits:
-    7,985 train, 1,863 test, of which 174 and 49 are without an action; 157 classes. Counted in the owner's files.
+    7,985 train and 1,863 test videos, of which 174 and 49 have no action; 157 classes. Counted in the official files.
 
 Test:
-    Videos without an action are left out, as the official ``Charades_v1_classify.m`` does, so 7,811 and 1,814 remain.
+    Videos without an action are left out, as in the official ``Charades_v1_classify.m``; 7,811 and 1,814 remain.
     ``val`` uses ``test``, as in the literature.
 
 Citation:
@@ -38,17 +37,17 @@ PUBLISHED = Published(
 
 
 def read_charades(root: str | Path, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads the CSV files as published; a video has each action that occurs in it.
+    """Read the official CSV files; a video has all actions that occur in it.
 
     Args:
-        root: The folder with ``Charades_v1``.
-        annotation_folder: Where the CSV files are; ``root`` or ``root/annotations`` if not given.
+        root: Folder that contains ``Charades_v1``.
+        annotation_folder: Folder with the CSV files. Default: ``root`` or ``root/annotations``.
 
     Returns:
-        Multi-label, with ``train`` and ``test``; a sample's id is the video's.
+        A multi-label task and its samples: ``train`` and ``test``. A sample's id is the video's id.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str) -> Path:
@@ -71,11 +70,11 @@ def read_charades(root: str | Path, annotation_folder: str | Path | None = None)
 
 
 def _rows(path: Path, index: dict[str, int]) -> list[tuple[str, tuple[int, ...]]]:
-    """Each video's id and the indices of its actions, from ``c092 11.90 21.20;c147 0.00 12.60``."""
+    """Return each video's id and the indices of its actions, from ``c092 11.90 21.20;c147 0.00 12.60``."""
     lines = read_table(path)
     _, header = next(lines, (1, []))
     if not {"id", "actions"} <= set(header):
-        raise UserError(f"{path}, line 1: no columns id and actions; there are {', '.join(header) or 'none'}")
+        raise UserError(f"{path}, line 1: expected the columns id and actions, got {', '.join(header) or 'none'}")
     rows = []
     for line, cells in lines:
         row = dict(zip(header, cells, strict=False))
@@ -88,15 +87,15 @@ def _rows(path: Path, index: dict[str, int]) -> list[tuple[str, tuple[int, ...]]
 
 
 class Charades(PublishedData):
-    """Charades, see :mod:`vidcore_datasets.charades`.
+    """Charades, see [`vidcore_datasets.charades`][].
 
     Args:
-        root: The folder with ``Charades_v1``.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``Charades_v1``.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     published = PUBLISHED
 
     def read(self) -> Annotations:
-        """What the CSV files list."""
+        """Read the CSV files."""
         return read_charades(self.root, self.annotation_folder)

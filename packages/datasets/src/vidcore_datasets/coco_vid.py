@@ -1,6 +1,6 @@
-"""One's own video with boxes, annotated as in COCO with videos (mmtracking's CocoVID).
+"""Custom detection data in COCO format with videos (mmtracking's CocoVID).
 
-A JSON file for each split, with four lists; other keys are ignored::
+One JSON file per split with four lists; other keys are ignored::
 
     {
       "categories":  [{"id": 1, "name": "person"}],
@@ -9,9 +9,10 @@ A JSON file for each split, with four lists; other keys are ignored::
       "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 40], "track_id": 7}]
     }
 
-A video is a folder of pictures, that of its images' ``file_name``, or a file: the video's own ``file_name``. Its
-``frame_id`` counts from 0; of a picture in a folder the name decides, so that images may be any choice of its pictures.
-``bbox`` is x, y, width and height in pixels. ``track_id`` (or ``instance_id``) is optional.
+A video is a folder of images (the folder of its ``file_name`` entries), or a video file if it has a ``file_name`` of
+its own. In a video file, ``frame_id`` is the frame's index from 0. In a folder, the position among the sorted file
+names counts instead, so only some of the images need to be listed. ``bbox`` is x, y, width and height in pixels.
+``track_id`` (or ``instance_id``) is optional.
 """
 
 from __future__ import annotations
@@ -45,25 +46,26 @@ def read_coco_vid(
     seed: int = 0,
     trained_on: bool | None = None,
 ) -> Annotations:
-    """Reads ``train.json``, ``val.json`` and ``test.json``.
+    """Read ``train.json``, ``val.json`` and ``test.json``.
 
-    The classes are the categories in the order of their ids, the same in each file. Boxes of crowds (``iscrowd``) and
-    boxes without area are left out. Splits that are not there are filled in by
-    :func:`~vidcore_datasets.annotations.complete_splits` and kept in ``splits.csv`` beside the JSON files.
+    Classes are the categories in the order of their ids; each file must have the same. Crowd boxes (``iscrowd``) and
+    boxes without area are left out. Missing splits are drawn by ``vidcore_datasets.annotations.complete_splits`` and
+    saved in ``splits.csv`` beside the JSON files.
 
     Args:
         root: Folder that file names are relative to.
-        annotation_folder: Where the JSON files are; ``root`` or ``root/annotations`` if not given.
-        seed: Of the splits that are drawn.
-        trained_on: Where a trained model is evaluated, whether it was trained on these files, of which ``train.json``
-            may then be missing; see also :func:`~vidcore_datasets.annotations.complete_splits`.
+        annotation_folder: Folder with the JSON files. Default: ``root`` or ``root/annotations``.
+        seed: Random seed of drawn splits.
+        trained_on: For evaluation: whether the model was trained on these files. If not None, ``train.json`` may be
+            missing; see also ``vidcore_datasets.annotations.complete_splits``.
 
     Returns:
-        Detection; a sample is a whole video, its id the path in the file. Its target has, besides boxes, labels and
-        frames, ``tracks`` and ``motion``, see :func:`~vidcore_datasets.boxes.box_target`.
+        A detection task and its samples. A sample is a whole video, its id the path in the file. Its target has,
+        besides boxes, labels and frames, ``tracks`` and ``motion``, see
+        [`box_target`][vidcore_datasets.boxes.box_target].
 
     Raises:
-        UserError: There is no ``train.json``, or a file cannot be understood.
+        UserError: There is no ``train.json``, or a file is invalid.
     """
     root = Path(root)
     places = [root, root / "annotations"] if annotation_folder is None else [Path(annotation_folder)]
@@ -78,14 +80,14 @@ def read_coco_vid(
         if path.is_file():
             names, given[split] = _read_split(path, root)
             if classes and names != classes:
-                raise UserError(f"{path}: its categories are not those of train.json")
+                raise UserError(f"{path}: categories differ from those of the first split")
             classes = names
     samples = complete_splits(given, root, folder / "splits.csv", seed, trained_on)
     return Annotations(Task("detection", tuple(classes)), samples)
 
 
 def _read_split(path: Path, root: Path) -> tuple[list[str], list[Sample]]:
-    """The names of the classes and the videos."""
+    """Return the class names and the samples of a JSON file."""
     content = read_json(path)
     try:
         categories = sorted(content["categories"], key=lambda category: category["id"])
@@ -101,7 +103,7 @@ def _read_split(path: Path, root: Path) -> tuple[list[str], list[Sample]]:
             if box.get("iscrowd") or not (width > 0 and height > 0):
                 left_out += 1
                 continue
-            track = int(box.get("track_id", box.get("instance_id", -1 - number)))  # or one of its own
+            track = int(box.get("track_id", box.get("instance_id", -1 - number)))  # default: a track of its own
             rows[box["image_id"]].append((index[box["category_id"]], track, x, y, x + width, y + height))
         samples = []
         for key, video in videos.items():
@@ -114,31 +116,31 @@ def _read_split(path: Path, root: Path) -> tuple[list[str], list[Sample]]:
         form = 'lists "categories", "videos", "images" and "annotations" that refer to each other'
         raise UserError(f"{path}: expected {form} ({type(error).__name__}: {error})") from error
     if left_out:
-        logger.warning("%s: %d boxes of crowds or without area are left out", path, left_out)
+        logger.warning("%s: %d boxes of crowds or without area are ignored", path, left_out)
     names = checked_classes(enumerate((category["name"] for category in categories), 1), path, "category")
     return list(names), samples
 
 
 def _positions(path: Path, frames: Sequence[dict[str, Any]]) -> dict[Any, int]:
-    """By an image's id, which frame of the video it is."""
-    if not path.is_dir():  # a file, or missing, which is said later
+    """Return the frame index of each image id."""
+    if not path.is_dir():  # a video file, or missing, which is checked later
         return {image["id"]: int(image["frame_id"]) for image in frames}
     order = {picture.name: number for number, picture in enumerate(frame_files(path))}
     lost = [image["file_name"] for image in frames if os.path.basename(image["file_name"]) not in order]  # noqa: PTH119
     if lost:
-        raise UserError(f"{path} lacks {len(lost)} pictures that are listed, such as {lost[0]}")
+        raise UserError(f"{path}: {len(lost)} listed images do not exist, such as {lost[0]}")
     return {image["id"]: order[os.path.basename(image["file_name"])] for image in frames}  # noqa: PTH119
 
 
 class CocoVid(Annotated):
-    """One's own video with boxes, see :func:`read_coco_vid`.
+    """Custom detection data in COCO format, see [`read_coco_vid`][vidcore_datasets.coco_vid.read_coco_vid].
 
     Args:
         root: Folder that file names are relative to.
-        annotation_folder: Where ``train.json``, ``val.json`` and ``test.json`` are; ``root`` or ``root/annotations`` if
-            not given.
-        seed: Of the splits that are drawn where they are not there; kept in ``splits.csv`` beside the JSON files.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        annotation_folder: Folder with ``train.json``, ``val.json`` and ``test.json``. Default: ``root`` or
+            ``root/annotations``.
+        seed: Random seed of the splits that are drawn if missing; saved in ``splits.csv`` beside the JSON files.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     def __init__(self, root: str, annotation_folder: str | None = None, seed: int = 0, **kwargs: Any) -> None:
@@ -148,11 +150,15 @@ class CocoVid(Annotated):
         self.seed = seed
 
     def read(self) -> Annotations:
-        """See :func:`read_coco_vid`."""
+        """See [`read_coco_vid`][vidcore_datasets.coco_vid.read_coco_vid]."""
         return read_coco_vid(self.root, self.annotation_folder, self.seed, self.trained_on)
 
     def samples(self, split: str) -> SampleIndex:
-        """The videos of a split; they exist."""
+        """Return the videos of a split, after checking that they exist.
+
+        Raises:
+            UserError: Videos do not exist.
+        """
         samples = super().samples(split)
         require_files(samples.paths, self.annotation_folder or self.root)
         return samples

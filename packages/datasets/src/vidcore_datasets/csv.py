@@ -1,4 +1,4 @@
-"""A CSV file with one line for each clip."""
+"""CSV files with one line per clip."""
 
 from __future__ import annotations
 
@@ -37,33 +37,32 @@ def read_csv(
     seed: int = 0,
     trained_on: bool | None = None,
 ) -> Annotations:
-    """Reads a CSV file (UTF-8, commas, a header) with a line for each clip.
+    """Read a CSV file (UTF-8, comma-separated, with a header) with one line per clip.
 
-    Columns: ``path``; the label, several joined by ``;``; optionally ``start`` and ``end`` in seconds, the split
-    (``train``, ``val``, ``valid``, ``validation`` or ``test``), and ``label_id``. Others are ignored. Classes are in
-    the order of ``label_id`` where it goes with the labels one to one, else sorted. Splits that are not there are
-    filled in by :func:`~vidcore_datasets.annotations.complete_splits` and kept beside the file, as
-    ``NAME.splits.csv``. No video is looked at, see :func:`require_files`.
+    Columns: ``path``; the label (several joined by ``;``); optionally ``start`` and ``end`` in seconds, the split
+    (``train``, ``val``, ``valid``, ``validation`` or ``test``), and ``label_id``. Other columns are ignored. Classes
+    are ordered by ``label_id`` if it maps one to one to the labels, otherwise sorted by name. Missing splits are drawn
+    by ``vidcore_datasets.annotations.complete_splits`` and saved beside the file as ``NAME.splits.csv``. The existence
+    of the videos is not checked, see [`require_files`][vidcore_datasets.csv.require_files].
 
     Args:
-        path: The CSV file, also at a URL that fsspec reads.
-        root: Folder or URL that the paths in it are relative to; the CSV file's own if not given.
-        split_column: Column that names the split; only ``split``, the default, may be absent.
-        label_column: Column that names the classes.
-        multi_label: Whether a clip may have several classes or none. It also may if any label has a ``;``, but then
-            each clip needs one.
-        seed: Of the splits that are drawn.
-        trained_on: Where a trained model is evaluated, whether it was trained on this file. The file may then have one
-            class; see also :func:`~vidcore_datasets.annotations.complete_splits`.
+        path: CSV file, or URL that fsspec can read.
+        root: Folder or URL that the paths are relative to. Default: folder of the CSV file.
+        split_column: Column with the split; may be missing only if it is ``split``, the default.
+        label_column: Column with the classes. Default: ``label``.
+        multi_label: Whether a clip may have any number of classes, including none. Also multi-label if any label
+            contains ``;``, but then each clip needs a label. Default: False.
+        seed: Random seed of drawn splits.
+        trained_on: For evaluation: whether the model was trained on this file. If not None, a single class is allowed;
+            see also ``vidcore_datasets.annotations.complete_splits``.
 
     Returns:
-        The task and its samples. A sample's target is its class index, or the tuple of them where multi-label; its id
-        is its path as the file has it, with ``#START-END`` added where it is a part of a video, and without passwords
-        and tokens where it is a URL.
+        The task and its samples. A sample's target is its class index, or a tuple of them if multi-label. Its id is its
+        path in the file, plus ``#START-END`` for a part of a video; passwords and tokens of URLs are removed.
 
     Raises:
-        UserError: A missing file or column, a cell that cannot be understood, unlabelled clips, a clip that is listed
-            twice, only one class. The text names the file, the line and the column.
+        UserError: A missing file or column, an invalid cell, clips without a label, a clip that is listed twice, or a
+            single class. The message names the file, the line and the column.
     """
     if is_url(path):
         return _read_remote(str(path), root, split_column, label_column, multi_label, seed, trained_on)
@@ -79,7 +78,7 @@ def read_csv(
     classes = sorted({name for labels in names for name in labels})
     if len(classes) < 2 and not (classes and (several or trained_on is not None)):
         found = f"only one class, {classes[0]!r}" if classes else "no class"
-        raise UserError(f"{path}: {found} in column {label_column!r}; two or more are needed")
+        raise UserError(f"{path}: {found} in column {label_column!r}; at least two are required")
     if not several and label_column == "label" and rows[0].has("label_id"):
         classes = _order_by_id(path, rows, [labels[0] for labels in names]) or classes
     index = {name: number for number, name in enumerate(classes)}
@@ -93,15 +92,15 @@ def read_csv(
             raise row.error("path", "is empty")
         start, end = row.seconds("start"), row.seconds("end")
         if end is not None and end <= (start or 0.0):
-            raise row.error("end", f"is {end:g} s, not after start {start or 0.0:g} s")
+            raise row.error("end", f"must be after start ({start or 0.0:g} s), got {end:g} s")
         part = "" if start is None and end is None else f"#{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
         name = row.get("path") + part
         if name in line_of:
-            raise row.error("path", f"{name!r} is listed already in line {line_of[name]}")
+            raise row.error("path", f"{name!r} is already listed in line {line_of[name]}")
         line_of[name] = row.line
         split = split_named(row.get(split_column)) if row.has(split_column) else "train"
         if split is None:
-            raise row.error(split_column, f"{row.get(split_column)!r} is not train, val or test")
+            raise row.error(split_column, f"must be train, val or test, got {row.get(split_column)!r}")
         target = tuple(sorted({index[label] for label in labels})) if several else index[labels[0]]
         video = called[row.get("path")] + part
         given[split].append(Sample(joined(folder, row.get("path")), target, id=video, start=start, end=end))
@@ -113,7 +112,7 @@ def read_csv(
 
 
 def _read_remote(url: str, root: str | Path | None, *options: Any) -> Annotations:
-    """Reads a copy of the file. Splits that are drawn are not kept: the same file gives the same ones."""
+    """Read a copy of the file. Drawn splits are not saved: the same file gives the same splits."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / posixpath.basename(url)
         try:
@@ -128,18 +127,18 @@ def _read_remote(url: str, root: str | Path | None, *options: Any) -> Annotation
 
 
 def require_files(paths: Sequence[str], where: str | Path) -> None:
-    """Checks that files, or folders of frames, exist.
+    """Check that files, or folders of frames, exist.
 
     Raises:
-        UserError: Some do not; the text names ``where`` they are listed, the first few and their number.
+        UserError: Some do not; the message has ``where`` they are listed, the first few and their number.
     """
     missing = sorted(set(paths) - existing(paths))
     if missing:
-        raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` right?")
+        raise UserError(f"{where} lists files that do not exist: {first_few(missing)}; is `root` correct?")
 
 
 class _Row:
-    """A line of a CSV file that knows where it is, for messages."""
+    """A line of a CSV file with its position, for error messages."""
 
     def __init__(self, file: Path, line: int, cells: dict[str, str]) -> None:
         self.file = file
@@ -160,7 +159,7 @@ class _Row:
         except ValueError:
             value = math.nan
         if not 0 <= value < math.inf:
-            raise self.error(column, f"{self.get(column)!r} is not a time in seconds, 0 or more")
+            raise self.error(column, f"must be a time in seconds, 0 or more, got {self.get(column)!r}")
         return value
 
     def error(self, column: str, what: str) -> UserError:
@@ -170,7 +169,7 @@ class _Row:
 def _rows(path: Path, root: str, required: set[str]) -> list[_Row]:
     if not path.is_file():
         raise UserError(f"{path} {'is not a file' if path.exists() else 'does not exist'}: expected a CSV file")
-    lines = read_table(path, errors="surrogateescape")  # names of files may hold bytes that are not UTF-8
+    lines = read_table(path, errors="surrogateescape")  # file names may contain bytes that are not UTF-8
     _, first = next(lines, (1, []))
     header = [name.strip() for name in first]
     if not is_utf8("".join(header)):
@@ -182,7 +181,7 @@ def _rows(path: Path, root: str, required: set[str]) -> list[_Row]:
     rows = []
     for line, cells in lines:
         if len(cells) != len(header):
-            raise UserError(f"{path}, line {line}: the header has {len(header)} columns, this line not")
+            raise UserError(f"{path}, line {line}: expected {len(header)} columns as in the header, got {len(cells)}")
         row = _Row(path, line, dict(zip(header, cells, strict=True)))
         for column, cell in row.cells.items():
             if not is_utf8(cell) and not (column == "path" and Path(joined(root, cell.strip())).exists()):
@@ -200,21 +199,21 @@ def _order_by_id(path: Path, rows: Sequence[_Row], labels: Sequence[str]) -> lis
         re.fullmatch(r"\d{1,9}", number) for number in ids
     ):
         return [label for _, label in sorted((int(number), label) for number, label in pairs)]
-    logger.warning("%s: label_id does not go with label one to one, so classes are sorted by name", path)
+    logger.warning("%s: label_id does not map one to one to label: classes are sorted by name", path)
     return None
 
 
 class Csv(Annotated):
-    """Clips that a CSV file lists, see :func:`read_csv`.
+    """Clips listed in a CSV file, see [`read_csv`][vidcore_datasets.csv.read_csv].
 
     Args:
-        path: The CSV file, with the columns ``path`` and ``label``, and if need be ``start``, ``end`` and ``split``.
-        root: Folder that the paths in it are relative to; the CSV file's own if not given.
-        split_column: Column that names the split.
-        label_column: Column that names the classes, several joined by ``;``.
-        multi_label: Whether a clip may have several classes or none, where no ``;`` tells.
-        seed: Of the splits that are drawn where the file names none. They are kept beside it, as ``NAME.splits.csv``.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        path: CSV file with the columns ``path`` and ``label``, optionally ``start``, ``end`` and ``split``.
+        root: Folder that the paths are relative to. Default: folder of the CSV file.
+        split_column: Column with the split.
+        label_column: Column with the classes, several joined by ``;``.
+        multi_label: Whether a clip may have any number of classes, even if no label contains ``;``. Default: False.
+        seed: Random seed of the splits that are drawn if the file has none. They are saved as ``NAME.splits.csv``.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     def __init__(
@@ -228,7 +227,7 @@ class Csv(Annotated):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.cached = not is_url(path)  # which tells nothing of when it changed
+        self.cached = not is_url(path)  # a URL has no modification time to compare
         self.path = path
         self.root = root
         self.split_column = split_column
@@ -237,13 +236,17 @@ class Csv(Annotated):
         self.seed = seed
 
     def read(self) -> Annotations:
-        """What the file lists."""
+        """Read the CSV file."""
         several = self.multi_label or (self.model_task is not None and self.model_task.kind == "multi_label")
         options = (self.split_column, self.label_column, several, self.seed)
         return read_csv(self.path, self.root, *options, self.trained_on)
 
     def samples(self, split: str) -> SampleIndex:
-        """The clips of a split; their files exist."""
+        """Return the clips of a split, after checking that their files exist.
+
+        Raises:
+            UserError: Files do not exist.
+        """
         samples = super().samples(split)
         require_files([path for path in samples.paths if not is_url(path)], self.path)
         return samples

@@ -1,16 +1,16 @@
-"""FCVID, the Fudan-Columbia Video Dataset: 239 events, objects and scenes in web videos of minutes.
+"""FCVID, the Fudan-Columbia Video Dataset: 239 events, objects and scenes in web videos of several minutes.
 
-Where from:
+Source:
     https://fvl.fudan.edu.cn/dataset/fcvid/list.htm, on request: videos,
     ``materials/FCVID_VideoName_TrainTestSplit.txt``, ``materials/FCVID_Label.txt``.
 
 Licence:
-    Annotations: of its own, research only. Videos: their uploaders'.
+    Annotations: custom, research only. Videos: copyright of the uploaders.
 
 Splits:
-    91,223 videos, 45,611 train and 45,612 test; 239 classes. The sum is the owner's, the parts by hearsay. The
-    reader follows how public code reads the files and has not been tried on the owner's; no file with the classes'
-    names is known.
+    91,223 videos, 45,611 train and 45,612 test; 239 classes. The total is from the official page, the split sizes are
+    from secondary sources. The reader follows public code for these files; it has not been tested on the official
+    files. No official file with the class names is known.
 
 Test:
     ``val`` uses ``test``, as in the literature.
@@ -41,19 +41,20 @@ PUBLISHED = Published(
 def read_fcvid(
     root: str | Path, annotation_folder: str | Path | None = None, class_names: str | Path | None = None
 ) -> Annotations:
-    """Reads ``FCVID_VideoName_TrainTestSplit.txt`` (``PATH SPLIT``) and ``FCVID_Label.txt`` (a row of 0 and 1).
+    """Read ``FCVID_VideoName_TrainTestSplit.txt`` (``PATH SPLIT``) and ``FCVID_Label.txt`` (rows of 0 and 1).
 
     Args:
-        root: The folder with the videos.
-        annotation_folder: Where the two files are; ``root/materials`` if not given.
-        class_names: A text file with the name of a class in each line, in the order of the columns; if not given, they
-            are called by their numbers, from 0.
+        root: Folder with the videos.
+        annotation_folder: Folder with the two files. Default: ``root/materials``.
+        class_names: Text file with one class name per line, in the order of the label columns. Default: class names are
+            the column numbers, from 0.
 
     Returns:
-        Multi-label, with ``train`` and ``test``; a sample's id is its path in the list, without ending.
+        A multi-label task and its samples: ``train`` and ``test``. A sample's id is its path in the list, without
+        suffix.
 
     Raises:
-        UserError: A file is missing or cannot be understood, or the two are not of one length.
+        UserError: A file is missing or invalid, or the two files differ in length.
     """
     folder = annotation_folder or Path(root, "materials")
     split_file = official_file(root, ("FCVID_VideoName_TrainTestSplit.txt",), PUBLISHED, folder)
@@ -67,10 +68,10 @@ def read_fcvid(
     for (number, line), (row, values) in zip(videos, rows, strict=True):
         name, _, split = (part.strip() for part in line.replace("\t", " ").rpartition(" "))
         if split not in samples or not name:
-            raise UserError(f"{split_file}, line {number}: {line!r} is not a path and train or test")
+            raise UserError(f"{split_file}, line {number}: expected a path and train or test, got {line!r}")
         cells = values.split()
         if len(cells) != columns or not set(cells) <= {"0", "1"}:
-            raise UserError(f"{label_file}, line {row}: expected {columns} times 0 or 1")
+            raise UserError(f"{label_file}, line {row}: expected {columns} values of 0 or 1")
         target = tuple(column for column, cell in enumerate(cells) if cell == "1")
         path = name.replace("\\", "/")
         samples[split].append(Sample(f"{root}/{path}", target, id=path.rpartition(".")[0] or path))
@@ -83,13 +84,13 @@ def read_fcvid(
 
 
 class FCVID(PublishedData):
-    """FCVID, see :mod:`vidcore_datasets.fcvid`.
+    """FCVID, see [`vidcore_datasets.fcvid`][].
 
     Args:
-        root: The folder with the videos.
-        class_names: A text file with the classes' names, one a line.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`; annotations are in ``root/materials`` if not
-            said otherwise.
+        root: Folder with the videos.
+        class_names: Text file with one class name per line. Default: class names are numbers.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData]. Default of
+            ``annotation_folder``: ``root/materials``.
     """
 
     published = PUBLISHED
@@ -99,5 +100,5 @@ class FCVID(PublishedData):
         self.class_names = class_names
 
     def read(self) -> Annotations:
-        """What the two files list."""
+        """Read the annotations."""
         return read_fcvid(self.root, self.annotation_folder, self.class_names)

@@ -1,4 +1,4 @@
-"""Where a data set's videos lie below a folder, however they were unpacked or re-encoded."""
+"""Find the videos of a data set below a folder, in any layout or encoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidcore.files import VIDEO_ENDINGS
 
 
 def existing(paths: Collection[str]) -> set[str]:
-    """Those of some paths that exist, by listing each folder once: asking for each takes minutes on a network drive."""
+    """Return the paths that exist. Each folder is listed once: checking each path takes minutes on a network drive."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         by_folder[path[: path.rfind(os.sep) + 1]].append(path)
@@ -26,21 +26,22 @@ def existing(paths: Collection[str]) -> set[str]:
 
 
 def find_videos(paths: Collection[str], root: str | Path) -> dict[str, str]:
-    """Finds files by their names below a folder, which is listed once.
+    """Find files by name below a folder, which is listed once.
 
-    A file is found at its path, in another folder below ``root``, or with another video ending (re-encoded), or as a
-    folder of that name (with its frames). Where several have the name, it is the one that lies in most of the path's
-    folders; where several paths have it, a file must lie in all folders of its path, in whatever depth.
+    A file is found at its path, in another folder below ``root``, with another video suffix (re-encoded), or as a
+    folder of that name (with its frames). If several files have the name, the one that shares most parent folders with
+    the path is used. If several paths have the same file name, a file must lie in all parent folders of its path, at
+    any depth.
 
     Args:
-        paths: Where the files lie as their owner lays them out, below ``root``.
-        root: The folder.
+        paths: Paths of the files in the official layout, below ``root``.
+        root: Folder to search.
 
     Returns:
-        Path to where it is; what is missing is left out.
+        Path in the official layout to the actual path; missing files are left out.
 
     Raises:
-        UserError: No such folder.
+        UserError: ``root`` is not a folder.
     """
     if not Path(root).is_dir():
         raise UserError(f"{root} {'is not a folder' if Path(root).exists() else 'does not exist'}: expected the videos")
@@ -78,6 +79,6 @@ def find_videos(paths: Collection[str], root: str | Path) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
-    """The name without a video's ending; other dots are part of it."""
+    """Return the name without a video suffix; other dots are part of the name."""
     stem, dot, ending = name.rpartition(".")
     return stem if dot + ending.lower() in VIDEO_ENDINGS else name

@@ -1,4 +1,4 @@
-"""A folder for each class, with the class's videos in it."""
+"""Class folders: one folder of videos per class."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ LAYOUT = "expected ROOT/CLASS/VIDEO.mp4, or ROOT/train/CLASS/VIDEO.mp4 with val/
 
 
 def read_folder(root: str | Path, seed: int = 0, trained_on: bool | None = None) -> Annotations:
-    """Reads ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
+    """Read ``root/CLASS/VIDEO`` or ``root/{train,val,test}/CLASS/VIDEO``.
 
-    Classes are sorted by name. Videos may lie deeper inside a class's folder; hidden files and folders, and files that
-    are not videos, are ignored. The second layout is meant where ``root/train`` has sub-folders and no video itself;
-    validation may be called ``val``, ``valid`` or ``validation``. Splits that are not there are filled in by
-    :func:`~vidcore_datasets.annotations.complete_splits` and kept in ``root/splits.csv``.
+    Classes are sorted by name. Videos may lie in subfolders of a class folder. Hidden files and folders and files that
+    are not videos are ignored. The second layout is used if ``root/train`` has subfolders and contains no video itself;
+    val may also be called ``valid`` or ``validation``. Missing splits are drawn by
+    ``vidcore_datasets.annotations.complete_splits`` and saved in ``root/splits.csv``.
 
     Args:
-        root: The folder.
-        seed: Of the splits that are drawn.
-        trained_on: Where a trained model is evaluated, whether it was trained on this folder. The folder may then have
-            one class, classes without a video, and no ``train``; see also
-            :func:`~vidcore_datasets.annotations.complete_splits`.
+        root: Folder with the videos.
+        seed: Random seed of drawn splits.
+        trained_on: For evaluation: whether the model was trained on this folder. If not None, the folder may have a
+            single class, empty classes, and no ``train``; see also ``vidcore_datasets.annotations.complete_splits``.
 
     Returns:
         A single-label task and its samples. A sample's id is its path relative to ``root``.
 
     Raises:
-        UserError: No such folder, no or only one class, a class without video, two folders for one split.
+        UserError: ``root`` is not a folder, has fewer than two classes, an empty class, or two folders for one split.
     """
     root = Path(root)
     if not root.is_dir():
@@ -65,12 +64,12 @@ def read_folder(root: str | Path, seed: int = 0, trained_on: bool | None = None)
         videos = {split: {name: files for name, files in part.items() if files} for split, part in videos.items()}
     elif empty:
         endings = " ".join(sorted(VIDEO_ENDINGS))
-        raise UserError(f"class folders without a video ({endings}): {first_few(empty)}; fill or delete them")
+        raise UserError(f"class folders without a video ({endings}): {first_few(empty)}; add videos or delete them")
     classes = sorted(set().union(*videos.values()))
     if not classes:
         raise UserError(f"{first} has no class folders{'' if trained_on is None else ' with videos'}: {LAYOUT}")
     if len(classes) == 1 and trained_on is None:
-        only = f"has only one class folder, {classes[0]!r}; two or more are needed"
+        only = f"has only one class folder, {classes[0]!r}; at least two are required"
         raise UserError(f"{first} {only}: {LAYOUT}")
 
     index = {name: number for number, name in enumerate(classes)}
@@ -109,13 +108,13 @@ def _videos_by_class(folder: Path) -> dict[str, list[str]]:
 
 
 class Folder(Annotated):
-    """Videos in one folder for each class, see :func:`read_folder`.
+    """Videos in one folder per class, see [`read_folder`][vidcore_datasets.folder.read_folder].
 
     Args:
         root: ``root/CLASS/VIDEO.mp4``, or ``root/train/CLASS/VIDEO.mp4`` with ``val`` and ``test`` beside ``train``.
-        seed: Of the splits that are drawn where the folder has none. They are kept in ``root/splits.csv`` (in the
-            user's cache if the folder cannot be written to) and stay as they are until that file is deleted.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        seed: Random seed of the splits that are drawn if the folder defines none. They are saved in ``root/splits.csv``
+            (in the user's cache if the folder is not writable) and reused until that file is deleted.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     def __init__(self, root: str, seed: int = 0, **kwargs: Any) -> None:
@@ -124,5 +123,5 @@ class Folder(Annotated):
         self.seed = seed
 
     def read(self) -> Annotations:
-        """What the folder holds."""
+        """Read the folder."""
         return read_folder(self.root, self.seed, self.trained_on)

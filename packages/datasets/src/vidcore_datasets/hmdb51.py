@@ -1,18 +1,18 @@
-"""HMDB51: actions in films and from the web, 51 classes, three folds.
+"""HMDB51: actions in films and web videos, 51 classes, three folds.
 
-Where from:
-    https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/: ``hmdb51_org.rar`` (an archive for
-    each class in it) and ``test_train_splits.rar`` (the folder ``testTrainMulti_7030_splits``).
+Source:
+    https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/: ``hmdb51_org.rar`` (contains one
+    archive per class) and ``test_train_splits.rar`` (the folder ``testTrainMulti_7030_splits``).
 
 Licence:
-    CC BY 4.0, as its owners say; the films are their owners'.
+    CC BY 4.0 according to the authors; the films are copyright of their owners.
 
 Splits:
-    Each fold: 3,570 train and 1,530 test, 70 and 30 of each class (as the lists' own readme has it; not counted here).
-    The rest of the 6,766 clips is in neither.
+    Each fold: 3,570 train and 1,530 test, 70 and 30 per class (from the readme of the lists, not counted here). The
+    other of the 6,766 clips are in neither.
 
 Test:
-    The owners know no validation split: ``val`` uses ``test``.
+    There is no official validation split: ``val`` uses ``test``.
 
 Citation:
     Kuehne, Jhuang, Garrote, Poggio and Serre, HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011.
@@ -43,20 +43,20 @@ _SPLITS = {"0": None, "1": "train", "2": "test"}
 
 
 def read_hmdb51(root: str | Path, fold: Fold = 1, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads ``CLASS_test_split1.txt`` of every class, as published: lines of ``VIDEO.avi 1`` to train, ``2`` to test.
+    """Read the official ``CLASS_test_split1.txt`` of each class, with lines ``VIDEO.avi 1`` (train) or ``2`` (test).
 
     Args:
-        root: The folder with the videos.
-        fold: 1, 2 or 3: the number in the files' names.
-        annotation_folder: Where they are; ``root``, ``root/annotations``, ``root/testTrainMulti_7030_splits`` or
-            ``root/test_train_splits`` if not given.
+        root: Folder with the videos.
+        fold: 1, 2 or 3: the number in the file names. Default: 1.
+        annotation_folder: Folder with the files. Default: ``root``, ``root/annotations``,
+            ``root/testTrainMulti_7030_splits`` or ``root/test_train_splits``.
 
     Returns:
         A single-label task, its classes sorted by name, and its samples: ``train`` and ``test``. A sample's id is
         ``CLASS/VIDEO.avi``.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
     ending = f"_test_split{fold}.txt"
     places = ("annotations", "testTrainMulti_7030_splits", "test_train_splits")
@@ -68,7 +68,7 @@ def read_hmdb51(root: str | Path, fold: Fold = 1, annotation_folder: str | Path 
         for number, line in read_lines(files[label]):
             name, _, use = line.rpartition(" ")
             if not name or use not in _SPLITS:
-                raise UserError(f"{files[label]}, line {number}: {line!r} is not VIDEO.avi and 0, 1 or 2")
+                raise UserError(f"{files[label]}, line {number}: expected VIDEO.avi and 0, 1 or 2, got {line!r}")
             split = _SPLITS[use]
             if split:
                 video = f"{label}/{name.strip()}"
@@ -77,12 +77,12 @@ def read_hmdb51(root: str | Path, fold: Fold = 1, annotation_folder: str | Path 
 
 
 class HMDB51(PublishedData):
-    """HMDB51, see :mod:`vidcore_datasets.hmdb51`.
+    """HMDB51, see [`vidcore_datasets.hmdb51`][].
 
     Args:
-        root: The folder with the videos.
-        fold: Which of the three official sets of lists.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos.
+        fold: Official fold: 1, 2 or 3. Default: 1.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     published = PUBLISHED
@@ -92,5 +92,5 @@ class HMDB51(PublishedData):
         self.fold = fold
 
     def read(self) -> Annotations:
-        """What the lists of the fold name."""
+        """Read the annotation lists of the fold."""
         return read_hmdb51(self.root, self.fold, self.annotation_folder)

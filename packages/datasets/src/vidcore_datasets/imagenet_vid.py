@@ -1,26 +1,24 @@
-"""ImageNet VID, with stills of ImageNet DET: boxes around 30 kinds of animals and vehicles, tracked.
+"""ImageNet VID plus stills of ImageNet DET: tracked boxes of 30 classes of animals and vehicles.
 
-Where from:
+Source:
     Videos, stills and XML: https://image-net.org/challenges/LSVRC/2015/ (``ILSVRC2015_VID.tar.gz``,
-    ``ILSVRC2015_DET.tar.gz``), with an account. The two lists that all papers train on, ``VID_train_15frames.txt`` and
-    ``DET_train_30classes.txt``: https://github.com/msracver/Flow-Guided-Feature-Aggregation
+    ``ILSVRC2015_DET.tar.gz``), account required. The two training lists that the literature uses,
+    ``VID_train_15frames.txt`` and ``DET_train_30classes.txt``:
+    https://github.com/msracver/Flow-Guided-Feature-Aggregation
 
 Licence:
-    For research and education without profit, by ImageNet's terms.
+    ImageNet's terms: non-commercial research and education.
 
 Splits:
-    ===== ============================================== =======================================================
-    split videos                                         samples
-    ===== ============================================== =======================================================
-    train 3,862 (1,122,397 frames), 53,639 stills        111,473: 57,834 frames, 15 spread over each video, and the
-                                                         stills
-    val   555 (176,126 frames)                           555
-    ===== ============================================== =======================================================
+    | split | videos                                         | samples                                             |
+    | ----- | ---------------------------------------------- | --------------------------------------------------- |
+    | train | 3,862 (1,122,397 frames), 53,639 stills        | 111,473: 57,834 frames (15 per video) and the stills |
+    | val   | 555 (176,126 frames)                           | 555                                                 |
 
-    The lists' lengths were counted. A few short videos have fewer frames than 15.
+    The lengths of the lists were counted. A few short videos have fewer than 15 frames.
 
 Test:
-    The labels of its 937 videos were never published: ``test`` uses ``val``, as papers do.
+    The labels of the 937 test videos were never published: ``test`` uses ``val``, as in the literature.
 
 Citation:
     Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
@@ -87,10 +85,10 @@ SYNSETS = {
     "n02062744": "whale",
     "n02391049": "zebra",
 }
-"""The classes in index order, by their WordNet synsets."""
+"""Class names by WordNet synset, in index order."""
 
 FPS = 30.0
-"""Taken as the rate in Hz of all videos: that of the frames was not published."""
+"""Frame rate in Hz assumed for all videos; the actual rates were not published."""
 
 _INDEX = {synset: number for number, synset in enumerate(SYNSETS)}
 
@@ -98,25 +96,26 @@ _INDEX = {synset: number for number, synset in enumerate(SYNSETS)}
 def read_imagenet_vid(
     root: str | Path, list_folder: str | Path | None = None, det: bool = True, reach: int = 15
 ) -> Annotations:
-    """Reads the XML files of all frames, about a minute for each million.
+    """Read the XML files of all frames; takes about a minute per million files.
 
-    A training sample is the stretch of a video around one of the listed frames, or a still; a validation sample is a
-    whole video. Boxes are in pixels from the picture's corner, and their right and lower border is that of the last
-    pixel, one more than in the XML. Objects that are not of the 30 classes are passed over.
+    A training sample is the part of a video around a listed frame, or a still. A validation sample is a whole video.
+    Boxes are in pixels from the top left corner of the image; x2 and y2 are exclusive, one more than in the XML.
+    Objects of other classes are ignored.
 
     Args:
-        root: The folder ``ILSVRC2015``, with ``Annotations`` and ``Data``.
-        list_folder: Where the two lists are; ``root/ImageSets`` if not given.
-        det: Whether to train on the stills too.
-        reach: How many frames before and after a listed one belong to its sample.
+        root: Folder ``ILSVRC2015``, with ``Annotations`` and ``Data``.
+        list_folder: Folder with the two lists. Default: ``root/ImageSets``.
+        det: Whether to train on the stills of ImageNet DET as well. Default: True.
+        reach: Number of frames before and after a listed frame that belong to its sample. Default: 15.
 
     Returns:
-        Detection, with ``train`` and ``val``. A sample's target has, besides boxes, labels and frames, ``tracks`` (the
-        owner's number of the object within its video) and ``motion``, see :func:`~vidcore_datasets.boxes.box_target`.
-        Its id is the path below ``VID`` or ``DET``, in training with ``#FRAME``.
+        A detection task and its samples: ``train`` and ``val``. A sample's target has, besides boxes, labels and
+        frames, ``tracks`` (the official number of the object within its video) and ``motion``, see
+        [`box_target`][vidcore_datasets.boxes.box_target]. Its id is the path below ``VID`` or ``DET``, plus ``#FRAME``
+        for training frames.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
     root = Path(root)
     folder = root / "ImageSets" if list_folder is None else list_folder
@@ -136,19 +135,19 @@ def _data(root: Path, name: str) -> str:
 
 def _existing(folder: Path) -> Path:
     if not depends_on(folder).is_dir():
-        raise UserError(f"{folder} does not exist: expected the XML files, from {PUBLISHED.url}")
+        raise UserError(f"{folder} does not exist: expected the XML annotations of ImageNet VID")
     return folder
 
 
 def _train_videos(root: Path, path: Path, reach: int) -> list[Sample]:
-    """The samples of ``VIDEO 1 FRAME LENGTH``; frames are counted from 0."""
+    """Read the samples of lines ``VIDEO 1 FRAME LENGTH``; frames are counted from 0."""
     listed: dict[str, list[int]] = {}
     for number, line in read_lines(path):
         try:
             name, _, middle, _ = line.split()
             listed.setdefault(name, []).append(int(middle))
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: expected VIDEO 1 FRAME LENGTH, not {line!r}") from error
+            raise UserError(f"{path}, line {number}: expected VIDEO 1 FRAME LENGTH, got {line!r}") from error
     logger.info("imagenet_vid: reading the XML files of %d training videos", len(listed))
     samples = []
     for name, frames in listed.items():
@@ -162,7 +161,7 @@ def _train_videos(root: Path, path: Path, reach: int) -> list[Sample]:
 
 
 def _stills(root: Path, path: Path) -> list[Sample]:
-    """The samples of ``IMAGE 1``; 378 images are listed more than once, and count so."""
+    """Read the samples of lines ``IMAGE 1``; 378 images are listed more than once, and count as often."""
     logger.info("imagenet_vid: reading the XML files of stills")
     samples = []
     for _, line in read_lines(path):
@@ -179,10 +178,10 @@ def _video(root: Path, name: str) -> dict[str, Any]:
 
 
 def _objects(file: Path, frame: int) -> list[Row]:
-    """The objects of a frame; one without a track, as in stills, is a track of its own."""
+    """Read the objects of a frame; an object without a track id, as in stills, is a track of its own."""
     rows: list[Row] = []
     try:
-        # Entities that grow without bounds are refused by expat itself, from 2.4 on.
+        # expat itself refuses entity expansion attacks since version 2.4.
         for number, item in enumerate(ET.parse(file).getroot().iter("object")):  # noqa: S314
             label = _INDEX.get(item.findtext("name", ""))
             box = item.find("bndbox")
@@ -191,19 +190,19 @@ def _objects(file: Path, frame: int) -> list[Row]:
                 track = int(item.findtext("trackid", str(number)))
                 rows.append((frame, label, track, x1, y1, x2 + 1, y2 + 1))
     except (OSError, ET.ParseError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as the annotation of a frame ({error})") from error
+        raise UserError(f"{file}: cannot read the annotation of a frame ({error})") from error
     return rows
 
 
 class ImageNetVID(PublishedData):
-    """ImageNet VID, see :mod:`vidcore_datasets.imagenet_vid`.
+    """ImageNet VID, see [`vidcore_datasets.imagenet_vid`][].
 
     Args:
-        root: The folder ``ILSVRC2015``, with ``Annotations`` and ``Data``.
-        det: Train on the stills of ImageNet DET too.
-        reach: How many frames before and after a listed one a training clip may be drawn from.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`; the two lists are in ``root/ImageSets`` if not
-            said otherwise.
+        root: Folder ``ILSVRC2015``, with ``Annotations`` and ``Data``.
+        det: Whether to train on the stills of ImageNet DET as well. Default: True.
+        reach: Number of frames before and after a listed frame that its training clip is drawn from. Default: 15.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData]. ``annotation_folder`` is the
+            folder with the two lists. Default: ``root/ImageSets``.
     """
 
     RANGES: ClassVar[dict[str, str]] = {"reach": "[0, inf)"}
@@ -214,11 +213,11 @@ class ImageNetVID(PublishedData):
         self.published = PUBLISHED if det else replace(PUBLISHED, sizes={"train": 57_834, "val": 555})
 
     def read(self) -> Annotations:
-        """What the XML files hold."""
+        """Read the XML files."""
         return read_imagenet_vid(self.root, self.annotation_folder, self.det, self.reach)
 
     @cached_property
     def _places(self) -> Mapping[str, str]:
-        # Not all of root: the folders of XML files have the videos' names too.
+        # Search Data only: the folders of XML files have the same names as the videos.
         samples = self.annotations.samples.values()
         return find_videos({sample.path for part in samples for sample in part}, Path(self.root, "Data"))

@@ -1,4 +1,4 @@
-"""What annotations are read from, told by whoever reads them."""
+"""Record of the files that annotations are read from."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 State = list[Any] | None
-"""Of a file or folder: size and time of change, None where there is none; of a glob pattern: what matches it."""
+"""Size and modification time of a file or folder, None if it does not exist; or the matches of a glob pattern."""
 
 _inputs: ContextVar[dict[str, State] | None] = ContextVar("_inputs", default=None)
 
 
 def depends_on(path: Path) -> Path:
-    """Says that annotations depend on a file, a folder or a glob pattern, whether it is there or not; returns it.
+    """Report that the annotations depend on a file, folder or glob pattern, which may be missing; return ``path``.
 
-    To be called before it is looked at.
+    Call this before reading it.
     """
     inputs = _inputs.get()
     if inputs is not None:
@@ -28,7 +28,7 @@ def depends_on(path: Path) -> Path:
 
 @contextmanager
 def inputs_recorded() -> Iterator[dict[str, State]]:
-    """What :func:`depends_on` is told within the block, with the state in which it was then."""
+    """Collect the paths reported to ``depends_on`` within the block, each with its state at that time."""
     inputs: dict[str, State] = {}
     token = _inputs.set(inputs)
     try:
@@ -38,7 +38,7 @@ def inputs_recorded() -> Iterator[dict[str, State]]:
 
 
 def state_of(path: str | Path) -> State:
-    """The state in which a file, a folder or what matches a pattern is now."""
+    """Return the current state of a file, a folder or the matches of a glob pattern."""
     path = Path(path)
     if any(character in path.name for character in "*?["):
         return sorted(map(str, path.parent.glob(path.name)))

@@ -1,19 +1,19 @@
-"""Jester: 27 gestures before the camera of a laptop, such as "Swiping Left", in three seconds.
+"""Jester: 27 hand gestures in front of a laptop camera, such as "Swiping Left", three seconds each.
 
-Where from:
-    https://developer.qualcomm.com/software/ai-datasets/jester, before from TwentyBN. Frames in
-    ``20bn-jester-v1/ID/00001.jpg`` …, 12 a second; ``jester-v1-labels.csv``, ``-train.csv``, ``-validation.csv``, or
+Source:
+    https://developer.qualcomm.com/software/ai-datasets/jester, formerly TwentyBN. Frames in
+    ``20bn-jester-v1/ID/00001.jpg`` …, at 12 fps; ``jester-v1-labels.csv``, ``-train.csv``, ``-validation.csv``, or
     from Qualcomm ``labels/labels.csv``, ``train.csv``, ``validation.csv``, ``test-answers.csv``.
 
 Licence:
-    Of its own: research only, and nothing may be passed on.
+    Custom: research only, no redistribution.
 
 Splits:
-    118,562 train, 14,787 val, 14,743 test; 27 classes. Counted in the owner's files.
+    118,562 train, 14,787 val, 14,743 test; 27 classes. Counted in the official files.
 
 Test:
-    ``test`` uses ``val``, as in the literature; ``official_test`` takes what ``test-answers.csv`` lists; of these
-    files that one alone has not been tried.
+    ``test`` uses ``val``, as in the literature; ``official_test`` uses ``test-answers.csv`` (the only file that the
+    reader has not been tested on).
 
 Citation:
     Materzynska et al., The Jester Dataset: A Large-Scale Video Dataset of Human Gestures, ICCV Workshops 2019.
@@ -40,31 +40,31 @@ PUBLISHED = Published(
 def read_jester(
     root: str | Path, annotation_folder: str | Path | None = None, official_test: bool = False
 ) -> Annotations:
-    """Reads the lists of Jester V1.
+    """Read the lists of Jester V1.
 
     Args:
-        root: The folder with ``20bn-jester-v1``.
-        annotation_folder: Where the lists are; ``root`` or a folder ``annotations`` or ``labels`` in it if not given.
-        official_test: Whether ``test`` is what ``test-answers.csv`` lists, and not validation again, which is what the
-            literature reports.
+        root: Folder that contains ``20bn-jester-v1``.
+        annotation_folder: Folder with the lists. Default: ``root``, ``root/annotations`` or ``root/labels``.
+        official_test: If True, ``test`` is read from ``test-answers.csv``. If False, it equals ``val``, as the
+            literature reports. Default: False.
 
     Returns:
-        Single label; a sample's path is a folder of frames, its id the folder's name.
+        A single-label task and its samples. A sample's path is a folder of frames, its id the folder's name.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
     return read_id_lists(root, annotation_folder, PUBLISHED, "20bn-jester-v1", official_test)
 
 
 class Jester(PublishedData):
-    """Jester, see :mod:`vidcore_datasets.jester`.
+    """Jester, see [`vidcore_datasets.jester`][].
 
     Args:
-        root: The folder with ``20bn-jester-v1``.
-        official_test: Test on what ``test-answers.csv`` lists, and not on validation as the literature does.
-        augment: The random transforms of training; the default does not mirror, since left and right are classes.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``20bn-jester-v1``.
+        official_test: Test on ``test-answers.csv`` instead of ``val``. Default: False, as in the literature.
+        augment: Random transforms of training clips. Default: no horizontal flip, since left and right are classes.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(
@@ -75,5 +75,5 @@ class Jester(PublishedData):
         self.published = with_test(PUBLISHED, 14_743) if official_test else PUBLISHED
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_jester(self.root, self.annotation_folder, self.official_test)

@@ -1,12 +1,12 @@
-"""Kinetics: ten seconds of YouTube with one human action, in editions of 400, 600 and 700 classes.
+"""Kinetics: ten-second YouTube clips of one human action, in editions of 400, 600 and 700 classes.
 
-Where from:
-    Videos and annotations: the Common Visual Data Foundation, https://github.com/cvdfoundation/kinetics-dataset
-    (Kinetics-700 of 2019: its annotations are at
-    https://storage.googleapis.com/deepmind-media/Datasets/kinetics700.tar.gz, its videos among those of 2020).
+Source:
+    Videos and annotations: Common Visual Data Foundation, https://github.com/cvdfoundation/kinetics-dataset
+    (Kinetics-700 of 2019: annotations at
+    https://storage.googleapis.com/deepmind-media/Datasets/kinetics700.tar.gz, videos among those of 2020).
 
 Licence:
-    Annotations: CC BY 4.0. Videos: their uploaders'.
+    Annotations: CC BY 4.0. Videos: copyright of the uploaders.
 
 Splits:
     | edition            | train   | val    | test   |
@@ -16,20 +16,20 @@ Splits:
     | `kinetics700`      | 545,317 | 35,000 | 70,000 |
     | `kinetics700_2020` | 545,793 | 34,256 | 67,858 |
 
-    Rows of the annotation files, not videos that can still be had. Verified: all of 400 (the foundation's own count of
-    its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as cited, and could
-    not be counted here.
+    Rows of the annotation files, including videos that are no longer available. Verified: all of 400 (the foundation's
+    own count of its files), val and test of 600 (counted in the copy of ActivityNet's crawler). The others are as
+    cited and were not counted.
 
 Test:
-    Where ``test.csv`` has no labels (400 from DeepMind, 600 from the crawler, 700), ``test`` uses ``val``.
+    If ``test.csv`` has no labels (400 from DeepMind, 600 from the crawler, 700), ``test`` uses ``val``.
 
 Citation:
     Kay et al., The Kinetics Human Action Video Dataset, arXiv:1705.06950; Carreira et al., A Short Note about
     Kinetics-600, arXiv:1808.01340; Carreira et al., A Short Note on the Kinetics-700 Human Action Dataset,
     arXiv:1907.06987; Smaira et al., A Short Note on the Kinetics-700-2020 Human Action Dataset, arXiv:2010.10864.
 
-The files of ``replacement_for_corrupted_k400`` belong over the broken ones in ``train``. Videos of one edition's
-``val`` are in ``train`` of another: do not test on the one what was trained on the other.
+Replace the broken files in ``train`` by those of ``replacement_for_corrupted_k400``. Some ``val`` videos of one edition
+are ``train`` videos of another: do not test on one edition after training on another.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ EDITIONS = {
         Published("kinetics700_2020", _URL, 700, {"train": 545_793, "val": 34_256, "test": 67_858}),
     )
 }
-"""What DeepMind published, by edition."""
+"""Published figures by edition."""
 
-# DeepMind says validate, the foundation val; ActivityNet's crawler puts the edition in front.
+# DeepMind's file is called validate, the foundation's val; ActivityNet's crawler adds the edition as a prefix.
 _PATTERNS = {
     split: [f"{front}{name}.{ending}" for front in ("", "kinetics*_") for name in names for ending in ("csv", "txt")]
     for split, names in {"train": ["train"], "val": ["val", "validate"], "test": ["test"]}.items()
@@ -68,23 +68,24 @@ _PATTERNS = {
 def read_kinetics(
     root: str | Path, edition: str = "kinetics400", annotation_folder: str | Path | None = None
 ) -> Annotations:
-    """Reads ``train.csv``, ``val.csv`` (or ``validate.csv``) and, where there is one, ``test.csv``, as published.
+    """Read the official ``train.csv``, ``val.csv`` (or ``validate.csv``) and, if it exists, ``test.csv``.
 
     Columns: ``label``, ``youtube_id``, ``time_start``, ``time_end``; others are ignored. Classes are sorted by name.
-    Videos are meant to be at ``root/SPLIT/LABEL/ID_000010_000020.mp4``; wherever else they are below ``root``,
-    :func:`~vidcore_datasets.find_videos.find_videos` finds them by their names.
+    The official layout is ``root/SPLIT/LABEL/ID_000010_000020.mp4``; videos elsewhere below ``root`` are found by name,
+    see [`find_videos`][vidcore_datasets.find_videos.find_videos].
 
     Args:
-        root: The folder with the videos.
-        edition: A key of :data:`EDITIONS`, for messages: the files are alike.
-        annotation_folder: Where the CSV files are; ``root`` or ``root/annotations`` if not given.
+        root: Folder with the videos.
+        edition: Key of [`EDITIONS`][vidcore_datasets.kinetics.EDITIONS], for messages; all editions use the same
+            format.
+        annotation_folder: Folder with the CSV files. Default: ``root`` or ``root/annotations``.
 
     Returns:
-        A single-label task and its samples, without test where that is unlabelled. A sample's id is the clip's name,
+        A single-label task and its samples, without test if that is unlabelled. A sample's id is the clip's name,
         ``ID_000010_000020``.
 
     Raises:
-        UserError: A file, a column or a cell is missing, or a time is no number.
+        UserError: A file, a column or a cell is missing, or a time is not a number.
     """
     published = EDITIONS[edition]
     rows: dict[str, list[tuple[str, str]]] = {}
@@ -100,18 +101,18 @@ def read_kinetics(
     index = {name: number for number, name in enumerate(classes)}
     unseen = sorted({label for part in rows.values() for label, _ in part} - index.keys())
     if unseen:
-        what = f"no training clip has the class {unseen[0]!r} of another split; are the files of one edition?"
+        what = f"no training clip has the class {unseen[0]!r} of another split; are all files of the same edition?"
         raise UserError(f"{published.name} in {annotation_folder or root}: {what}")
     samples = {}
     for split, part in rows.items():
-        folders = {label: Path(root, split, label) for label in classes}  # as text below: there are very many clips
+        folders = {label: Path(root, split, label) for label in classes}  # paths are joined as text, for speed
         if part:
             samples[split] = [Sample(f"{folders[label]}/{clip}.mp4", index[label], id=clip) for label, clip in part]
     return Annotations(Task("single_label", tuple(classes)), samples)
 
 
 def _clips(file: Path, labelled: bool) -> Iterator[tuple[str, str]]:
-    """Label and name of each clip; nothing where it has no labels and need not have."""
+    """Yield label and name of each clip; nothing if the file has no labels and ``labelled`` is False."""
     lines = read_table(file)
     _, header = next(lines, (1, []))
     try:
@@ -125,39 +126,39 @@ def _clips(file: Path, labelled: bool) -> Iterator[tuple[str, str]]:
         try:
             found = cells[label], f"{cells[video]}_{int(cells[start]):06d}_{int(cells[end]):06d}"
         except (IndexError, ValueError) as error:
-            raise UserError(f"{file}, line {line}: {','.join(cells)!r} is not as {','.join(header)!r}") from error
+            raise UserError(f"{file}, line {line}: expected {','.join(header)}, got {','.join(cells)!r}") from error
         if found[0]:
             yield found
 
 
 class Kinetics400(PublishedData):
-    """Kinetics-400, see :mod:`vidcore_datasets.kinetics` and :func:`read_kinetics`.
+    """Kinetics-400, see [`vidcore_datasets.kinetics`][] and [`read_kinetics`][vidcore_datasets.kinetics.read_kinetics].
 
     Args:
-        root: The folder with the videos, by class or flat.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos, in class folders or flat.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     published = EDITIONS["kinetics400"]
 
     def read(self) -> Annotations:
-        """What the CSV files list."""
+        """Read the CSV files."""
         return read_kinetics(self.root, self.published.name, self.annotation_folder)
 
 
 class Kinetics600(Kinetics400):
-    """Kinetics-600; options as of :class:`Kinetics400`."""
+    """Kinetics-600; same options as [`Kinetics400`][vidcore_datasets.kinetics.Kinetics400]."""
 
     published = EDITIONS["kinetics600"]
 
 
 class Kinetics700(Kinetics400):
-    """Kinetics-700, of 2019 or 2020.
+    """Kinetics-700, edition of 2019 or 2020.
 
     Args:
-        root: The folder with the videos, by class or flat.
-        year: Of the edition, 2019 or 2020.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos, in class folders or flat.
+        year: Edition, 2019 or 2020. Default: 2020.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, year: Literal[2019, 2020] = 2020, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Renders moving digits to files, once, whole, whoever else is at it."""
+"""Render the moving-digits data set to files, once, safely with several processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vidcore_datasets.render_digits import AUDIO_RATE, VERSION, DigitClip, Digit
 logger = logging.getLogger(__name__)
 
 _MARKER = "options.json"
-"""Written last; a folder without it is not complete."""
+"""Written last; a folder without this file is incomplete."""
 
 
 def make_moving_digits(
@@ -36,23 +36,24 @@ def make_moving_digits(
     progress: bool = True,
     read_only: bool = False,
 ) -> Path:
-    """Renders the data set, unless it is there already, and returns its folder.
+    """Render the data set, unless it exists, and return its folder.
 
-    The folder holds ``SPLIT/INDEX.mp4`` and the annotations: ``labels.csv`` (path, label, label_id, split, glyph,
+    The folder contains ``SPLIT/INDEX.mp4`` and the annotations: ``labels.csv`` (path, label, label_id, split, glyph,
     motion; the ``csv`` data set can read it), ``boxes.csv`` (path, frame, x1, y1, x2, y2, label, blurred, hidden) and,
-    where sound decides, ``segments.csv`` (path, segment, start, end in seconds, telling: ``picture`` or ``sound``). Its
-    name has a digest of options, counts and version of the drawing, so that each choice has its own. Processes that
-    come at once wait for the one that renders. What an interrupted one left is deleted by the next.
+    for ``decides=sound``, ``segments.csv`` (path, segment, start, end in seconds, telling: ``picture`` or ``sound``).
+    The folder's name contains a digest of options, counts and the version of the renderer. Other processes wait while
+    one renders. Files of an interrupted run are deleted by the next.
 
     Args:
-        options: What the clips look like.
-        counts: Clips by split.
-        root: Where data sets are kept; the user's cache if not given.
-        progress: Whether to show a progress bar, on stderr.
-        read_only: Whether ``root`` is only read: what is not complete there is rendered into the user's cache.
+        options: Options of the clips.
+        counts: Number of clips by split.
+        root: Folder for rendered data sets. Default: the user's cache.
+        progress: Whether to show a progress bar on stderr. Default: True.
+        read_only: Whether ``root`` must not be written to; if the set is incomplete there, it is rendered into the
+            user's cache. Default: False.
 
     Raises:
-        UserError: The folder cannot be written to.
+        UserError: The folder is not writable.
     """
     description = {"version": VERSION, "counts": dict(counts), **asdict(options)}
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
@@ -64,8 +65,8 @@ def make_moving_digits(
         return folder if (folder / _MARKER).is_file() else _made(options, counts, folder, description, progress)
     except OSError as error:
         raise UserError(
-            f"moving_digits cannot be kept{f' in {root}' if root else ''}: {error}; "
-            "name a folder that can be written to with --data.root"
+            f"moving_digits cannot write its files{f' to {root}' if root else ''}: {error}; "
+            "set --data.root to a writable folder"
         ) from error
 
 

@@ -1,24 +1,24 @@
-"""Mini-Kinetics: a subset of Kinetics-400 with 200 of its classes. There are two.
+"""Mini-Kinetics: two different subsets of Kinetics-400 with 200 of its classes.
 
-Where from:
-    Videos and annotations: Kinetics-400, see :mod:`vidcore_datasets.kinetics`. Which of them: two text files beside its
-    annotations, of one of two makers, who share nothing but the name and the number of classes:
+Source:
+    Videos and annotations: Kinetics-400, see [`vidcore_datasets.kinetics`][]. The selection is defined by two text
+    files beside its annotations. The two selections share only the name and the number of classes:
 
-    - ``ar_net``, which AR-Net, AdaFuse, AdaFocus and most work on efficient video recognition use:
+    - ``ar_net``, used by AR-Net, AdaFuse, AdaFocus and most work on efficient video recognition:
       ``mini_train_videofolder.txt`` and ``mini_val_videofolder.txt``, lines of ``PATH/ID_000010_000020 FRAMES CLASS``,
       linked at https://github.com/mengyuest/AR-Net/issues/6.
-    - ``s3d``, of S3D: ``train_ytid_list.txt`` and ``val_ytid_list.txt``, a YouTube id a line, from
+    - ``s3d``, of S3D: ``train_ytid_list.txt`` and ``val_ytid_list.txt``, one YouTube id per line, from
       https://github.com/s9xie/Mini-Kinetics-200.
 
 Licence:
-    That of Kinetics-400. The lists come without one.
+    That of Kinetics-400. The lists state none.
 
 Splits:
-    ``ar_net``: 121,215 train, 9,867 val as its papers have it; copies of the lists that are about have some 150 fewer
-    (not counted). ``s3d``: 80,000 (400 a class) and 5,000 (25 a class), counted; all 5,000 are in ``val.csv``.
+    ``ar_net``: 121,215 train and 9,867 val according to the papers; available copies of the lists have some 150 fewer
+    (not counted). ``s3d``: 80,000 (400 per class) and 5,000 (25 per class), counted; all 5,000 are in ``val.csv``.
 
 Test:
-    There is none: ``test`` uses ``val``.
+    There is no test split: ``test`` uses ``val``.
 
 Citation:
     Meng et al., AR-Net: Adaptive Frame Resolution for Efficient Action Recognition, ECCV 2020; Xie et al., Rethinking
@@ -52,31 +52,31 @@ EDITIONS: dict[Lists, Published] = {
         "mini_kinetics_s3d", "https://github.com/s9xie/Mini-Kinetics-200", 200, {"train": 80_000, "val": 5_000}
     ),
 }
-"""What the makers of the lists say."""
+"""Published figures by list."""
 
 _FILES = {"ar_net": "mini_{}_videofolder.txt", "s3d": "{}_ytid_list.txt"}
-# Class names in front of the id may have blanks and slashes.
+# Class names before the id may contain blanks and slashes.
 _ID = re.compile(r"(?:.*/)?([\w-]{11})(?:_\d{6}_\d{6})?(?:\.\w+)?(?:[ ;]+\d+){0,2}")
 
 
 def read_mini_kinetics(
     root: str | Path, lists: Lists = "ar_net", annotation_folder: str | Path | None = None
 ) -> Annotations:
-    """The clips of Kinetics-400 that two text files list by their YouTube ids.
+    """Read the clips of Kinetics-400 that two text files list by their YouTube ids.
 
-    Labels are those of Kinetics-400's own ``train.csv`` and ``val.csv``; numbers in the lists are ignored.
+    Labels are taken from Kinetics-400's own ``train.csv`` and ``val.csv``; numbers in the lists are ignored.
 
     Args:
-        root: The folder with the videos of Kinetics-400, all or these.
-        lists: Whose.
-        annotation_folder: Where lists and CSV files are; ``root`` or ``root/annotations`` if not given.
+        root: Folder with all videos of Kinetics-400, or the selected ones.
+        lists: Selection: ``ar_net`` or ``s3d``. Default: ``ar_net``.
+        annotation_folder: Folder with the lists and the CSV files. Default: ``root`` or ``root/annotations``.
 
     Returns:
-        A single-label task, of the classes that occur, by name, and its samples: ``train`` and ``val``. A sample's id
-        is the clip's name, ``ID_000010_000020``.
+        A single-label task, its classes those that occur, sorted by name, and its samples: ``train`` and ``val``. A
+        sample's id is the clip's name, ``ID_000010_000020``.
 
     Raises:
-        UserError: A file is missing or cannot be understood, or not one id is known.
+        UserError: A file is missing or invalid, or none of its ids is in Kinetics-400.
     """
     published = EDITIONS[lists]
     whole = read_kinetics(root, "kinetics400", annotation_folder)
@@ -90,7 +90,7 @@ def read_mini_kinetics(
         if not samples[split]:
             raise UserError(f"{file} lists no clip of Kinetics-400's {split}.csv")
         if unknown:
-            logger.warning("%s lists clips that Kinetics-400's %s.csv has not: %s", file, split, first_few(unknown))
+            logger.warning("%s lists clips missing from Kinetics-400's %s.csv: %s", file, split, first_few(unknown))
     names = {whole.task.classes[sample.target] for part in samples.values() for sample in part}
     return with_classes(Annotations(whole.task, samples), sorted(names))
 
@@ -106,12 +106,12 @@ def _ids(file: Path) -> list[str]:
 
 
 class MiniKinetics(PublishedData):
-    """Mini-Kinetics, see :mod:`vidcore_datasets.mini_kinetics`.
+    """Mini-Kinetics, see [`vidcore_datasets.mini_kinetics`][].
 
     Args:
-        root: The folder with the videos of Kinetics-400.
-        lists: Whose selection: ``ar_net`` (121,215 and 9,867 clips) or ``s3d`` (80,000 and 5,000).
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos of Kinetics-400.
+        lists: Selection: ``ar_net`` (121,215 and 9,867 clips) or ``s3d`` (80,000 and 5,000). Default: ``ar_net``.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, lists: Lists = "ar_net", **kwargs: Any) -> None:
@@ -120,5 +120,5 @@ class MiniKinetics(PublishedData):
         self.published = EDITIONS[lists]
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_mini_kinetics(self.root, self.lists, self.annotation_folder)

@@ -1,19 +1,19 @@
-"""Mini-Sports1M: a few videos of each of the 487 sports of Sports-1M. There are two.
+"""Mini-Sports1M: two different subsets of Sports-1M with a few videos of each of its 487 classes.
 
-Where from:
-    ``labels.txt``: https://github.com/gtoderici/sports-1m-dataset. Which videos, and with which label: two lists, of
-    one of two makers, whose videos differ:
+Source:
+    ``labels.txt``: https://github.com/gtoderici/sports-1m-dataset. Two selections, whose videos differ:
 
     - ``adamml``, of AdaMML: ``train_minisports1m.txt`` and ``test_minisports1m.txt``, attached to
-      https://github.com/IBM/AdaMML/issues/1; the videos have to be got from YouTube.
-    - ``bear``, of the BEAR benchmark: ``train.csv`` and ``test.csv``, and its videos, from
+      https://github.com/IBM/AdaMML/issues/1; the videos must be downloaded from YouTube.
+    - ``bear``, of the BEAR benchmark: ``train.csv``, ``test.csv`` and the videos, from
       https://github.com/AndongDeng/BEAR (``datasets/mini-Sports1M``).
 
 Licence:
-    Sports-1M's annotations: CC BY 3.0. Videos: their uploaders'.
+    Sports-1M's annotations: CC BY 3.0. Videos: copyright of the uploaders.
 
 Splits:
-    ``adamml``: 14,610 train (30 a class), 4,870 test (10 a class), not counted. ``bear``: 19,459 and 4,870, counted.
+    ``adamml``: 14,610 train (30 per class), 4,870 test (10 per class), not counted. ``bear``: 19,459 and 4,870,
+    counted.
 
 Test:
     There is no validation split: ``val`` uses ``test``.
@@ -48,7 +48,7 @@ EDITIONS: dict[Lists, Published] = {
         "mini_sports1m_bear", "https://github.com/AndongDeng/BEAR", 487, {"train": 19_459, "test": 4_870}
     ),
 }
-"""What the makers of the lists say."""
+"""Published figures by list."""
 
 _FILES = {"adamml": "{}_minisports1m.txt", "bear": "{}.csv"}
 _LINE = re.compile(r"(?:https?://\S*[?&]v=)?(?P<name>[^;]+?)(?:[ ;]+\d+){0,2}[ ;]+(?P<label>\d{1,9})(?:,\d+)*")
@@ -57,23 +57,23 @@ _LINE = re.compile(r"(?:https?://\S*[?&]v=)?(?P<name>[^;]+?)(?:[ ;]+\d+){0,2}[ ;
 def read_mini_sports1m(
     root: str | Path, lists: Lists = "adamml", annotation_folder: str | Path | None = None
 ) -> Annotations:
-    """Reads ``labels.txt``, a class a line, and lists of videos with the numbers of their classes.
+    """Read ``labels.txt`` (one class per line) and the lists of videos with their class numbers.
 
-    A line is a YouTube address, an id or a path, optionally the number of frames or of the first and the last, and the
-    class's number, counted from 0, parted by blanks or ``;``: ``https://www.youtube.com/watch?v=UDqivjS-lpI 168``.
-    Where a video has several classes (``168,169``), it counts as the first.
+    A line has a YouTube URL, an id or a path, optionally the number of frames or of the first and last frame, and the
+    class number from 0, separated by blanks or ``;``: ``https://www.youtube.com/watch?v=UDqivjS-lpI 168``. If a video
+    has several classes (``168,169``), the first is used.
 
     Args:
-        root: The folder with the videos, named as in the lists.
-        lists: Whose.
-        annotation_folder: Where the three files are; ``root`` or ``root/annotations`` if not given.
+        root: Folder with the videos, named as in the lists.
+        lists: Selection: ``adamml`` or ``bear``. Default: ``adamml``.
+        annotation_folder: Folder with the three files. Default: ``root`` or ``root/annotations``.
 
     Returns:
         A single-label task, its classes in the order of ``labels.txt``, and its samples: ``train`` and ``test``. A
         sample's id is the YouTube id, or the path in the list.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str) -> Path:
@@ -87,19 +87,20 @@ def read_mini_sports1m(
         for number, line in read_lines(path):
             match = _LINE.fullmatch(line)
             if not match or int(match["label"]) >= len(classes):
-                raise UserError(f"{path}, line {number}: {line!r} is not VIDEO CLASS, a number below {len(classes)}")
+                wanted = f"VIDEO CLASS, with a class number below {len(classes)}"
+                raise UserError(f"{path}, line {number}: expected {wanted}, got {line!r}")
             name = match["name"]
             samples[split].append(Sample(str(Path(root, f"{name}.mp4")), int(match["label"]), id=name))
     return Annotations(Task("single_label", classes), samples)
 
 
 class MiniSports1M(PublishedData):
-    """Mini-Sports1M, see :mod:`vidcore_datasets.mini_sports1m`.
+    """Mini-Sports1M, see [`vidcore_datasets.mini_sports1m`][].
 
     Args:
-        root: The folder with the videos.
-        lists: Whose selection: ``adamml`` (14,610 and 4,870 videos) or ``bear`` (19,459 and 4,870).
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos.
+        lists: Selection: ``adamml`` (14,610 and 4,870 videos) or ``bear`` (19,459 and 4,870). Default: ``adamml``.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, lists: Lists = "adamml", **kwargs: Any) -> None:
@@ -108,5 +109,5 @@ class MiniSports1M(PublishedData):
         self.published = EDITIONS[lists]
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_mini_sports1m(self.root, self.lists, self.annotation_folder)

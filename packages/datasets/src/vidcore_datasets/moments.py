@@ -1,23 +1,24 @@
-"""Moments in Time: three seconds of anything that happens, one class each, in two versions.
+"""Moments in Time: three-second videos of events, one class each, in two versions.
 
-Where from:
+Source:
     http://moments.csail.mit.edu, after filling in a form: an archive with ``trainingSet.csv``, ``validationSet.csv``,
     ``moments_categories.txt``, ``training/`` and ``validation/``.
 
 Licence:
-    Of its own, in the archive: research and teaching only.
+    Custom (in the archive): research and teaching only.
 
 Splits:
     Version 1: 802,264 train, 33,900 val, 339 classes. Version 2: 727,305 train, 30,500 val, 305 classes. The 305 are
-    counted, the others as cited.
+    counted, the other figures are as cited.
 
 Test:
-    Its labels are not public: ``test`` uses ``val``.
+    The test labels are not public: ``test`` uses ``val``.
 
 Citation:
     Monfort et al., Moments in Time Dataset: One Million Videos for Event Understanding, TPAMI 2019, arXiv:1801.03150.
 
-The version with several labels a video is another data set, Multi-Moments in Time.
+The version with several labels per video is another data set, Multi-Moments in Time
+([`vidcore_datasets.moments_multi`][]).
 """
 
 from __future__ import annotations
@@ -41,24 +42,25 @@ VERSIONS: dict[Version, Published] = {
     1: Published("moments", _URL, 339, {"train": 802_264, "val": 33_900}),
     2: Published("moments", _URL, 305, {"train": 727_305, "val": 30_500}),
 }
-"""What was published, by version; the files are alike."""
+"""Published figures by version; both versions use the same file format."""
 
 
 def read_moments(root: str | Path, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads ``moments_categories.txt`` (``CLASS,NUMBER``), ``trainingSet.csv`` and ``validationSet.csv`` as published.
+    """Read the official ``moments_categories.txt`` (``CLASS,NUMBER``), ``trainingSet.csv`` and ``validationSet.csv``.
 
-    Their lines are ``CLASS/VIDEO.mp4,CLASS,`` and how many people agreed and disagreed, which is ignored.
+    Their lines are ``CLASS/VIDEO.mp4,CLASS,`` and the numbers of annotators who agreed and disagreed, which are
+    ignored.
 
     Args:
-        root: The folder with ``training`` and ``validation``.
-        annotation_folder: Where the three files are; ``root`` or ``root/annotations`` if not given.
+        root: Folder that contains ``training`` and ``validation``.
+        annotation_folder: Folder with the three files. Default: ``root`` or ``root/annotations``.
 
     Returns:
-        A single-label task, its classes as ``moments_categories.txt`` numbers them, and its samples: ``train`` and
+        A single-label task, its classes in the order of ``moments_categories.txt``, and its samples: ``train`` and
         ``val``. A sample's id is its path in the list.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str) -> Path:
@@ -68,9 +70,9 @@ def read_moments(root: str | Path, annotation_folder: str | Path | None = None) 
     numbers: dict[str, int] = {}
     for line, cells in read_table(path):
         if len(cells) != 2 or not re.fullmatch(r"\d{1,9}", cells[1].strip()):
-            raise UserError(f"{path}, line {line}: {','.join(cells)!r} is not CLASS,NUMBER")
+            raise UserError(f"{path}, line {line}: expected CLASS,NUMBER, got {','.join(cells)!r}")
         if cells[0] in numbers:
-            raise UserError(f"{path}, line {line}: class {cells[0]!r} is listed already")
+            raise UserError(f"{path}, line {line}: class {cells[0]!r} is already listed")
         numbers[cells[0]] = int(cells[1])
     classes = tuple(sorted(numbers, key=lambda name: numbers[name]))
     index = {name: number for number, name in enumerate(classes)}
@@ -86,12 +88,12 @@ def read_moments(root: str | Path, annotation_folder: str | Path | None = None) 
 
 
 class Moments(PublishedData):
-    """Moments in Time, see :mod:`vidcore_datasets.moments`.
+    """Moments in Time, see [`vidcore_datasets.moments`][].
 
     Args:
-        root: The folder with ``training`` and ``validation``.
-        version: 1 or 2; what it is compared with.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``training`` and ``validation``.
+        version: 1 or 2: the published figures to compare with. Default: 2.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, version: Version = 2, **kwargs: Any) -> None:
@@ -99,5 +101,5 @@ class Moments(PublishedData):
         self.published = VERSIONS[version]
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_moments(self.root, self.annotation_folder)

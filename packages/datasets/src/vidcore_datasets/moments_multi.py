@@ -1,19 +1,19 @@
-"""Multi-Moments in Time: three seconds of anything that happens, several classes each, in two versions.
+"""Multi-Moments in Time: three-second videos of events, several classes each, in two versions.
 
-Where from:
+Source:
     http://moments.csail.mit.edu, after filling in a form: an archive with ``trainingSet.txt``, ``validationSet.txt``,
     ``moments_categories.txt``, ``videos/``.
 
 Licence:
-    Of its own, in the archive: research and teaching only.
+    Custom (in the archive): research and teaching only.
 
 Splits:
-    About a million train, 10,000 val. Version 1: 313 classes, as the paper has. Version 2: 305, as the authors' models
-    of it have. No exact sizes could be found, so only the number of classes is compared; the reader
-    follows how public code reads the files and has not been tried on the owner's.
+    About a million train, 10,000 val. Version 1: 313 classes, as in the paper. Version 2: 305, as in the authors'
+    models. Exact sizes are not known, so only the number of classes is compared. The reader follows public code for
+    these files; it has not been tested on the official files.
 
 Test:
-    Its labels are not public: ``test`` uses ``val``.
+    The test labels are not public: ``test`` uses ``val``.
 
 Citation:
     Monfort et al., Multi-Moments in Time: Learning and Interpreting Models for Multi-Action Video Understanding, TPAMI
@@ -38,22 +38,22 @@ VERSIONS: dict[Version, Published] = {
     1: Published("moments_multi", "http://moments.csail.mit.edu", classes=313, sizes={}),
     2: Published("moments_multi", "http://moments.csail.mit.edu", classes=305, sizes={}),
 }
-"""What was published, by version; the files are alike."""
+"""Published figures by version; both versions use the same file format."""
 
 
 def read_moments_multi(root: str | Path, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads ``moments_categories.txt`` (``CLASS,NUMBER``) and the lists (``PATH,NUMBER,NUMBER,…``) as published.
+    """Read the official ``moments_categories.txt`` (``CLASS,NUMBER``) and lists (``PATH,NUMBER,NUMBER,…``).
 
     Args:
-        root: The folder with ``videos``.
-        annotation_folder: Where the lists are; ``root`` or ``root/annotations`` if not given.
+        root: Folder that contains ``videos``.
+        annotation_folder: Folder with the lists. Default: ``root`` or ``root/annotations``.
 
     Returns:
-        Multi-label, with ``train`` and ``val``; classes are numbered as in ``moments_categories.txt``, a sample's id is
-        its path in the list.
+        A multi-label task, its classes in the order of ``moments_categories.txt``, and its samples: ``train`` and
+        ``val``. A sample's id is its path in the list.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str, *endings: str) -> Path:
@@ -82,18 +82,18 @@ def _read_list(path: Path, root: str | Path, classes: int) -> list[Sample]:
         except ValueError as error:
             raise UserError(f"{path}, line {line}: expected PATH,NUMBER,NUMBER,… ({error})") from error
         if not target or target[0] < 0 or target[-1] >= classes:
-            raise UserError(f"{path}, line {line}: classes {labels} are not numbers from 0 to {classes - 1}")
+            raise UserError(f"{path}, line {line}: classes must be from 0 to {classes - 1}, got {labels}")
         samples.append(Sample(f"{folder}/{name}", target, id=name))
     return samples
 
 
 class MomentsMulti(PublishedData):
-    """Multi-Moments in Time, see :mod:`vidcore_datasets.moments_multi`.
+    """Multi-Moments in Time, see [`vidcore_datasets.moments_multi`][].
 
     Args:
-        root: The folder with ``videos``.
-        version: 1 or 2; what it is compared with.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``videos``.
+        version: 1 or 2: the published figures to compare with. Default: 2.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, version: Version = 2, **kwargs: Any) -> None:
@@ -101,5 +101,5 @@ class MomentsMulti(PublishedData):
         self.published = VERSIONS[version]
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_moments_multi(self.root, self.annotation_folder)

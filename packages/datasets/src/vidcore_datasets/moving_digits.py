@@ -1,4 +1,4 @@
-"""Digits that move over clutter: real video files, made on the spot, on which a method's claim can be true or false."""
+"""Moving digits over clutter: real video files, rendered locally, on which a method's claims can be tested."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vidcore_datasets.splits import SPLITS
 
 
 def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bool = False) -> Annotations:
-    """Reads the annotations that :func:`~vidcore_datasets.make_digits.make_moving_digits` wrote.
+    """Read the annotations that ``vidcore_datasets.make_digits.make_moving_digits`` wrote.
 
     Args:
-        folder: What it returned.
-        classes: The names of the classes, in index order.
-        detection: Whether targets are boxes: a mapping with ``boxes`` (N, 4) float32 in pixels, ``labels`` (N,) int64
-            and ``frames`` (N,) int64. Otherwise they are class indices.
+        folder: Return value of that function.
+        classes: Class names in index order.
+        detection: If True, targets are mappings with ``boxes`` (N, 4) float32 in pixels, ``labels`` (N,) int64 and
+            ``frames`` (N,) int64. If False, they are class indices. Default: False.
     """
     folder = Path(folder)
     boxes: dict[str, list[list[int]]] = defaultdict(list)
@@ -53,33 +53,34 @@ def read_moving_digits(folder: str | Path, classes: Sequence[str], detection: bo
 class MovingDigits(Annotated):
     """Digits that move over clutter, rendered once into a cache.
 
-    The files are those of :func:`~vidcore_datasets.make_digits.make_moving_digits`.
+    The files are written by ``vidcore_datasets.make_digits.make_moving_digits``.
 
     Args:
-        decides: What decides the class: ``glyph`` (which of ten digits), ``motion`` (how it moves, one of ten ways), or
-            ``sound`` (which digit; some segments show it, in others only the sound tells).
-        detection: Whether the task is to find the digit in each frame instead of naming the clip's class;
-            with ``decides=glyph`` only.
-        frame_size: Height and width of the frame, in pixels, even.
-        glyph_size: Height of the glyph in pixels.
-        num_frames: Frames a clip.
-        fps: Frames a second.
-        blur: Share of the frames in which the glyph is smeared along its motion.
-        occlusion: Share of the frames, one stretch, in which a bar covers three fifths of the glyph.
-        clutter: Share of the frame that is strewn with scraps of glyph-like strokes.
-        off_centre: Keep the glyph in one quarter of the frame, another in each clip.
-        segments: Stretches of equal length, in each of which ``sound`` chooses anew where the class can be told.
-        num_train: Clips to train.
-        num_val: Clips to validate.
-        num_test: Clips to test.
-        seed: Another seed draws other clips.
-        root: Where rendered data sets are kept; the user's cache if not given.
-        augment: The random transforms of training; the default neither mirrors, which makes another digit or motion,
-            nor crops narrowly, which loses it.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        decides: What determines the class: ``glyph`` (which of ten digits), ``motion`` (which of ten motions), or
+            ``sound`` (which digit; some segments show it, in others only the sound identifies it). Default: ``glyph``.
+        detection: Whether the task is to detect the digit in each frame; requires ``decides=glyph``. Default: False.
+        frame_size: Height and width of the frame in pixels, even. Default: 64.
+        glyph_size: Height of the glyph in pixels. Default: 24.
+        num_frames: Frames per clip. Default: 32.
+        fps: Frames per second. Default: 16.
+        blur: Share of the frames, in [0, 1], in which the glyph is blurred along its motion. Default: 0.
+        occlusion: Share of the frames, in [0, 1], consecutive, in which a bar covers three fifths of the glyph.
+            Default: 0.
+        clutter: Share of the frame, in [0, 1], that is covered by fragments of glyph-like strokes. Default: 0.2.
+        off_centre: Keep the glyph in one random quarter of the frame per clip. Default: False.
+        segments: Number of segments of equal length; with ``decides=sound``, each shows either the picture or the sound
+            of the digit. Default: 4.
+        num_train: Number of training clips. Default: 1000.
+        num_val: Number of validation clips. Default: 200.
+        num_test: Number of test clips. Default: 200.
+        seed: Random seed of the clips.
+        root: Folder for rendered data sets. Default: the user's cache.
+        augment: Random transforms of training clips. Default: no horizontal flip, which would change digit or motion,
+            and no small crops, which would lose the digit.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
 
     Raises:
-        UserError: A value that is out of range, a glyph that does not fit, or detection of what is not a glyph.
+        UserError: A value is out of range, the glyph does not fit, or ``detection`` without ``decides=glyph``.
     """
 
     RANGES: ClassVar[dict[str, str]] = dict.fromkeys(("num_train", "num_val", "num_test"), "[0, 1000000]")
@@ -107,7 +108,7 @@ class MovingDigits(Annotated):
     ) -> None:
         super().__init__(augment=augment, **kwargs)
         if detection and decides != "glyph":
-            raise UserError(f"moving_digits: detection=True needs decides=glyph, not {decides}")
+            raise UserError(f"moving_digits: detection=True requires decides=glyph, got {decides}")
         self.options = DigitOptions(
             decides, frame_size, glyph_size, num_frames, fps, blur, occlusion, clutter, off_centre, segments, seed
         )
@@ -117,14 +118,14 @@ class MovingDigits(Annotated):
 
     @property
     def task(self) -> Task:
-        """Single label or detection; follows from the options alone."""
+        """Single-label or detection task, determined by the options."""
         return Task("detection" if self.detection else "single_label", self.options.classes)
 
     def prepare_data(self) -> None:
-        """Renders the files, unless they are there already."""
+        """Render the files, unless they exist."""
         make_moving_digits(self.options, self.counts, self.root, read_only=self.read_only)
 
     def read(self) -> Annotations:
-        """What the files hold; rendered first if need be."""
+        """Read the annotations; render the files first if they do not exist."""
         folder = make_moving_digits(self.options, self.counts, self.root, read_only=self.read_only)
         return read_moving_digits(folder, self.options.classes, self.detection)

@@ -1,4 +1,4 @@
-"""What ``vid data prepare`` wrote: re-encoded videos, folders of frames, or shards; here, or in an object store."""
+"""Output of ``vid data prepare``: re-encoded videos, folders of frames, or shards, on disk or in an object store."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ logger = logging.getLogger(__name__)
 
 
 def read_prepared(root: str) -> Annotations:
-    """Reads ``samples.jsonl``: the task and the samples as they were, with the paths of the prepared videos.
+    """Read ``samples.jsonl``: the original task and samples, with the paths of the prepared videos.
 
     Args:
-        root: The folder, or a URL that fsspec reads: ``s3://bucket/shards``.
+        root: Folder, or URL that fsspec can read: ``s3://bucket/shards``.
 
     Raises:
-        UserError: The file is missing, of another version or damaged, or a shard is missing or not as long as it was.
-            The text names the file, and the line or the shard.
+        UserError: The file is missing, damaged or of another version, or a shard is missing or of the wrong length. The
+            message names the file, and the line or the shard.
     """
     file = joined(root, SAMPLES)
     try:
         lines = read_bytes(file).decode("utf-8", "surrogateescape").splitlines()
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist: `vid data prepare` writes it last, run it to its end") from None
+        raise UserError(f"{file} does not exist: `vid data prepare` writes it last; run it to completion") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
     samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
@@ -45,9 +45,7 @@ def read_prepared(root: str) -> Annotations:
     try:
         head = json.loads(lines[number])
         if head["version"] != VERSION:
-            raise UserError(
-                f"{file} is of version {head['version']}, and this vidcore reads {VERSION}: prepare it anew"
-            )
+            raise UserError(f"{file} has version {head['version']}, expected {VERSION}: run `vid data prepare` again")
         task, lengths = Task.of(head["task"]), {_below(name): size for name, size in head["shards"].items()}
         for number in range(1, len(lines)):
             row = json.loads(lines[number])
@@ -65,10 +63,10 @@ def _sample(root: str, row: dict[str, Any]) -> Sample:
 
 
 def _below(path: str) -> str:
-    """The path, which must be one of a file below the folder on any system.
+    """Return the path after checking that it lies below the folder on any system.
 
     Raises:
-        ValueError: It leads out of it.
+        ValueError: It leads out of the folder.
     """
     for kind in (PurePosixPath(path), PureWindowsPath(path)):
         if kind.is_absolute() or kind.anchor or ".." in kind.parts or "://" in path:
@@ -77,7 +75,7 @@ def _below(path: str) -> str:
 
 
 def _check_lengths(root: str, lengths: Mapping[str, int]) -> None:
-    """A shard that was cut off would be missed only where its last videos are wanted."""
+    """Check the length of all shards; a truncated shard would otherwise fail only when its last videos are read."""
     if not lengths:
         return
     fs, folder = filesystem(str(root))
@@ -86,28 +84,28 @@ def _check_lengths(root: str, lengths: Mapping[str, int]) -> None:
         sizes = fs.sizes(names)
     except FileNotFoundError as error:
         raise UserError(f"a shard of {root} is missing: {without_secrets_of(root, str(error))}") from error
-    except Exception as error:  # of whatever library the store needs
+    except Exception as error:  # depends on the library of the object store
         raise UserError(f"the shards of {root} cannot be read: {without_secrets_of(root, str(error))}") from error
     for name, wanted, there in zip(lengths, lengths.values(), sizes, strict=True):
         if there is None:
             where = redacted(root)
-            logger.warning("%s does not tell how long its shards are: whether all are whole is not checked", where)
+            logger.warning("%s does not report the size of its shards: truncated shards are not detected", where)
             return
         if there != wanted:
             raise UserError(
-                f"{joined(root, name)} is truncated or was replaced: it has {there} bytes, not {wanted}; "
+                f"{joined(root, name)} is truncated or was replaced: it has {there} bytes, expected {wanted}; "
                 "run the same `vid data prepare` again"
             )
 
 
 class Prepared(Annotated):
-    """What ``vid data prepare`` wrote, with the task, the splits and the ids of the data set that it was made from.
+    """Output of ``vid data prepare``, with the task, splits and ids of the original data set.
 
-    Samples whose videos could not be read when it was prepared are left out.
+    Samples whose videos could not be read by ``vid data prepare`` are left out.
 
     Args:
-        root: The folder, or a URL that fsspec reads: ``s3://bucket/shards``.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        root: Folder, or URL that fsspec can read: ``s3://bucket/shards``.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     def __init__(self, root: str, **kwargs: Any) -> None:
@@ -115,5 +113,5 @@ class Prepared(Annotated):
         self.root = root
 
     def read(self) -> Annotations:
-        """See :func:`read_prepared`."""
+        """See [`read_prepared`][vidcore_datasets.prepared.read_prepared]."""
         return read_prepared(self.root)

@@ -1,4 +1,4 @@
-"""Data sets as their owners publish them: figures that are known, videos that may be missing."""
+"""Base class of published data sets: compare with published figures, handle missing videos."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Missing = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class Published:
-    """What its owners say of a data set.
+    """Published figures of a data set.
 
     Args:
-        name: As in ``--data``, with the edition where there are several.
-        url: Where its annotations, and how to get its videos, are found.
-        classes: How many there are.
-        sizes: Samples by split, of the splits whose number is known.
+        name: Name as in ``--data``, plus the edition if there are several.
+        url: Source of the annotations and of instructions to get the videos.
+        classes: Number of classes.
+        sizes: Number of samples by split; splits of unknown size are left out.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Published:
     sizes: Mapping[str, int]
 
     def differences(self, annotations: Annotations) -> list[str]:
-        """What annotations have otherwise, one phrase each, with both numbers; absent splits are passed over."""
+        """Return one phrase with both numbers for each figure that differs; missing splits are skipped."""
         pairs = [("classes", annotations.task.num_classes, self.classes)]
         for split, size in self.sizes.items():
             if annotations.samples.get(split):
@@ -51,10 +51,10 @@ class Published:
 
 
 def with_all_splits(annotations: Annotations, name: str) -> Annotations:
-    """Uses the test samples to validate where a data set has no validation split, and the other way round.
+    """Use test as val if a data set has no val split, and val as test if it has no test split.
 
-    This is the practice with all of them, and said in a warning: what was chosen by the one is no honest measure on the
-    other. Splits that are both there, or both not, stay as they are.
+    This is common practice, but a checkpoint selected on a split is not measured fairly on it; a warning says so.
+    Nothing changes if both splits exist or both are missing.
     """
     samples = dict(annotations.samples)
     for split, other, why in (("test", "val", "no labelled test"), ("val", "test", "no validation")):
@@ -65,52 +65,53 @@ def with_all_splits(annotations: Annotations, name: str) -> Annotations:
 
 
 def present(samples: SampleIndex, places: Mapping[str, str], missing: Missing, name: str, report: Path) -> SampleIndex:
-    """The samples whose videos are there, with the paths where they are.
+    """Return the samples whose videos exist, with their actual paths.
 
     Args:
-        samples: Of one split, with the paths of the official layout.
-        places: What :func:`~vidcore_datasets.find_videos.find_videos` found.
-        missing: ``error`` or ``skip``: whether to go on without those that are not there. All of them is an error.
-        name: Of the data set and split, for messages.
-        report: CSV file (``id``, ``path``) that the missing ones are written to; where its folder cannot be written to,
-            one in the user's cache takes its place.
+        samples: Samples of one split, with the paths of the official layout.
+        places: Result of [`find_videos`][vidcore_datasets.find_videos.find_videos].
+        missing: ``error``, or ``skip`` to leave out samples whose videos are missing. If all are missing, it is an
+            error in any case.
+        name: Name of the data set and split, for messages.
+        report: CSV file (``id``, ``path``) to list the missing videos in; a file in the user's cache if its folder is
+            not writable.
 
     Raises:
-        UserError: Videos are missing; the text has their number, the first few, and where all are listed.
+        UserError: Videos are missing; the message has their number, the first few, and the file that lists all.
     """
     where = [places.get(path) for path in samples.paths]
     lost = samples.take(np.flatnonzero([place is None for place in where]))
     if lost:
         listed = write_table_or_cache(report, "missing", ("id", "path"), [(sample.id, sample.path) for sample in lost])
-        said = f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as {first_few(lost.paths, 3)}"
+        message = f"{name}: {len(lost):,} of {len(samples):,} videos are missing, such as {first_few(lost.paths, 3)}"
         if listed is not None:
-            said += f"; all are listed in {listed}"
+            message += f"; all are listed in {listed}"
         if len(lost) == len(samples):
-            raise UserError(f"{said}; is `root` right?")
+            raise UserError(f"{message}; is `root` correct?")
         if missing == "error":
-            raise UserError(f"{said}; --data.missing skip goes on with the {len(samples) - len(lost):,} that are there")
-        logger.warning("%s; going on with the other %s", said, f"{len(samples) - len(lost):,}")
+            raise UserError(f"{message}; to use the other {len(samples) - len(lost):,}, pass --data.missing skip")
+        logger.warning("%s; continuing with the other %s", message, f"{len(samples) - len(lost):,}")
         samples = samples.take(np.flatnonzero([place is not None for place in where]))
     found = [place for place in where if place is not None]
     return samples if found == samples.paths else samples.moved(found)
 
 
 class PublishedData(Annotated):
-    """What data sets derive from that have an owner; each gives :meth:`read` and :attr:`published`.
+    """Base class of published data sets; a subclass defines ``read`` and ``published``.
 
-    Videos are looked for below :attr:`root` by their names, see :func:`~vidcore_datasets.find_videos.find_videos`.
+    Videos are found by name below ``root``, see [`find_videos`][vidcore_datasets.find_videos.find_videos].
 
     Args:
-        root: The folder with the videos.
-        annotation_folder: Where the annotation files are; ``root`` or ``root/annotations`` if not given.
-        missing: What to do when videos are missing: ``error``, or ``skip`` them. Either way they are listed in
-            ``root/missing_NAME_SPLIT.csv``.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        root: Folder with the videos.
+        annotation_folder: Folder with the annotation files. Default: ``root`` or ``root/annotations``.
+        missing: ``error`` or ``skip`` if videos are missing. They are listed in ``root/missing_NAME_SPLIT.csv`` in both
+            cases. Default: ``error``.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     cached = True
     published: Published
-    """The figures to compare with; a property where options choose an edition."""
+    """Published figures to compare with."""
 
     def __init__(
         self, root: str, annotation_folder: str | None = None, missing: Missing = "error", **kwargs: Any
@@ -122,7 +123,7 @@ class PublishedData(Annotated):
 
     @cached_property
     def annotations(self) -> Annotations:
-        """What the owner's files list, whether the videos are there or not; differing figures are a warning."""
+        """Annotations of all videos, existing or not; a warning reports figures that differ from the published ones."""
         annotations = super().annotations
         differences = self.published.differences(annotations)
         if differences:
@@ -136,10 +137,10 @@ class PublishedData(Annotated):
         return find_videos({path for part in parts for path in part.paths}, self.root)
 
     def samples(self, split: str) -> SampleIndex:
-        """The samples of a split whose videos are there.
+        """Return the samples of a split whose videos exist.
 
         Raises:
-            UserError: Videos of this split are missing, and not to be skipped.
+            UserError: Videos of this split are missing and ``missing`` is ``error``.
         """
         samples = super().samples(split)
         if not samples:
@@ -157,17 +158,17 @@ def official_file(
     folder: str | Path | None = None,
     subfolders: Sequence[str] = ("annotations",),
 ) -> Path:
-    """The first of some names that is a file in ``folder``, or else in ``root`` or one of its ``subfolders``.
+    """Return the first file with one of the given names in ``folder``, or else in ``root`` or its ``subfolders``.
 
     Args:
-        root: The folder with the videos.
-        names: Of the file in different releases; may be glob patterns.
-        published: Whose file it is, for messages.
-        folder: The one folder to look in, if given.
-        subfolders: Of ``root``, as archives unpack to.
+        root: Folder with the videos.
+        names: Names of the file in different releases; may be glob patterns.
+        published: Data set that the file belongs to, for messages.
+        folder: If given, the only folder to search.
+        subfolders: Folders below ``root`` that the official archives unpack to.
 
     Raises:
-        UserError: None is there; the text says where to get them.
+        UserError: No such file; the message says where to get it.
     """
     places = [Path(folder)] if folder is not None else [Path(root), *(Path(root, name) for name in subfolders)]
     for place in places:
@@ -177,4 +178,4 @@ def official_file(
             if found:
                 return depends_on(found[0])
     where = " or ".join(map(str, places))
-    raise UserError(f"{published.name}: no {' or '.join(names)} in {where}; it comes from {published.url}")
+    raise UserError(f"{published.name}: no {' or '.join(names)} in {where}; download it from {published.url}")

@@ -1,7 +1,7 @@
-"""Draws the clips of moving digits: glyphs that move over clutter, with known boxes.
+"""Renderer of moving-digits clips: glyphs that move over clutter, with known boxes.
 
-Everything random about a frame comes from Python's Mersenne Twister, seeded with text, whose ``random()`` is documented
-to stay as it is; pixels are made with integers only. So a clip is the same wherever it is drawn.
+All randomness comes from Python's Mersenne Twister, seeded with text, whose ``random()`` is guaranteed to stay the same
+across Python versions; pixels are computed with integers only. A clip is therefore identical on every machine.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from vidcore.errors import OptionError
 from vidcore.ranges import check_choice, check_ranges
 
 VERSION = 1
-"""Of the drawing: to be raised with each change that alters a frame or a sound."""
+"""Version of the renderer; increase it with each change that alters a frame or a sound."""
 
 Decides = Literal["glyph", "motion", "sound"]
 
 GLYPHS = tuple("0123456789")
-"""What the class is called where the glyph, or the sound that stands for it, decides."""
+"""Class names for ``decides=glyph`` and ``decides=sound``."""
 
 MOTIONS = (
     "right",
@@ -37,7 +37,7 @@ MOTIONS = (
     "spiral_out",
     "spiral_in",
 )
-"""Five pairs, each the other played backwards: who ignores the order of frames gets one half right at best."""
+"""Five pairs, each one motion and its reverse: a model that ignores frame order is right half of the time at best."""
 
 AUDIO_RATE = 16_000
 
@@ -55,34 +55,36 @@ _BITMAPS = np.array([[[c == "#" for c in word] for word in line.split()] for lin
 _BITMAPS = _BITMAPS.transpose(1, 0, 2)  # (10, 7, 5)
 
 _SUPER = 4
-"""Positions and coverage are in quarters of a pixel."""
+"""Positions and coverage are computed in quarters of a pixel."""
 
 _NOTES = (523.25, 622.25, 739.99, 880.0, 1046.5)
-"""Hz; each class has one of their ten rising pairs."""
+"""Frequencies in Hz; each class has one of their ten rising pairs."""
 _MOTIFS = tuple((low, high) for i, low in enumerate(_NOTES) for high in _NOTES[i + 1 :])
 
 
 @dataclass(frozen=True)
 class DigitOptions:
-    """What the clips look like; with a seed, it determines every frame.
+    """Options of the clips; together with the seed they determine every frame.
 
     Args:
-        decides: What decides the class: ``glyph`` (which of ten digits), ``motion`` (how it moves, one of ten ways), or
-            ``sound`` (which digit; in some segments the picture shows it amid noise, in the others the sound names it
-            by two notes while the picture shows a meaningless glyph).
-        frame_size: Height and width of the frame, in pixels, even.
-        glyph_size: Height of the glyph in pixels, before it is varied by a sixth.
-        num_frames: Frames a clip.
-        fps: Frames a second.
-        blur: Share of the frames, in [0, 1], in which the glyph is smeared along its motion, hardly to be read.
-        occlusion: Share of the frames, in [0, 1], one stretch, in which a bar covers three fifths of the glyph.
-        clutter: Share of the frame, in [0, 1], that is strewn with scraps of glyph-like strokes.
-        off_centre: Keep the glyph in one quarter of the frame, another in each clip.
-        segments: Stretches of equal length, in each of which ``sound`` chooses anew where the class can be told.
-        seed: Another seed draws other clips.
+        decides: What determines the class: ``glyph`` (which of ten digits), ``motion`` (which of ten motions), or
+            ``sound`` (which digit; in some segments the picture shows it while the sound is noise, in the others two
+            notes identify it while the picture shows a random glyph). Default: ``glyph``.
+        frame_size: Height and width of the frame in pixels, even. Default: 64.
+        glyph_size: Mean height of the glyph in pixels; varies by a sixth. Default: 24.
+        num_frames: Frames per clip. Default: 32.
+        fps: Frames per second. Default: 16.
+        blur: Share of the frames, in [0, 1], in which the glyph is blurred along its motion. Default: 0.
+        occlusion: Share of the frames, in [0, 1], consecutive, in which a bar covers three fifths of the glyph.
+            Default: 0.
+        clutter: Share of the frame, in [0, 1], that is covered by fragments of glyph-like strokes. Default: 0.2.
+        off_centre: Keep the glyph in one random quarter of the frame per clip. Default: False.
+        segments: Number of segments of equal length; with ``decides=sound``, each shows either the picture or the sound
+            of the digit. Default: 4.
+        seed: Random seed of the clips. Default: 0.
 
     Raises:
-        OptionError: A value outside its range or its choices, or a glyph that does not fit.
+        OptionError: A value is out of range or not among its choices, or the glyph does not fit.
     """
 
     decides: Decides = "glyph"
@@ -118,26 +120,25 @@ class DigitOptions:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the ten classes."""
+        """Names of the ten classes."""
         return MOTIONS if self.decides == "motion" else GLYPHS
 
 
 @dataclass(frozen=True)
 class DigitClip:
-    """A clip, and all that is known of it.
+    """A clip and its ground truth.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.
-        label: The class.
-        glyph: Which digit it shows.
-        motion: Which way of ``MOTIONS`` it moves.
-        boxes: (T, 4) float32 x1, y1, x2, y2 in pixels: what the glyph touches in each frame, its smear and its hidden
-            part included.
-        blurred: (T,) bool.
+        label: Class index.
+        glyph: Index of the digit.
+        motion: One of ``MOTIONS``.
+        boxes: (T, 4) float32 x1, y1, x2, y2 in pixels: extent of the glyph in each frame, including its blur and its
+            hidden part.
+        blurred: (T,) bool: whether the glyph is blurred.
         hidden: (T,) bool: whether a bar covers most of the glyph.
-        telling: For ``sound``, in each segment, ``picture`` or ``sound``: where the class can be told; otherwise
-            ``picture`` each time.
-        audio: (N,) float32 in [-1, 1] at 16 kHz, for ``sound``; otherwise None.
+        telling: For each segment ``picture`` or ``sound``: which of them identifies the class.
+        audio: (N,) float32 in [-1, 1] at 16 kHz for ``decides=sound``, otherwise None.
     """
 
     frames: np.ndarray
@@ -152,8 +153,8 @@ class DigitClip:
 
 
 def draw_clip(options: DigitOptions, split: str, index: int) -> DigitClip:
-    """Draws clip ``index`` of ``split``. Its class is ``index % 10``, so any ten in a row are balanced."""
-    # A stream for each part, so that an option changes nothing but what it is about.
+    """Render clip ``index`` of ``split``. Its class is ``index % 10``, so any ten consecutive clips are balanced."""
+    # One random stream per part, so that an option changes only its own part.
     streams = {
         part: Random(f"moving_digits/{VERSION}/{options.seed}/{split}/{index}/{part}")  # noqa: S311
         for part in ("content", "shape", "path", "colour", "clutter", "blur", "occlusion", "sound")
@@ -177,7 +178,7 @@ def draw_clip(options: DigitOptions, split: str, index: int) -> DigitClip:
     hidden = _stretch(streams["occlusion"], count, options.occlusion)
 
     background, ink, bar_colour = _colours(options, streams["colour"])
-    _strew(background, options, streams["clutter"])
+    _draw_clutter(background, options, streams["clutter"])
     frames = np.repeat(background[None], count, axis=0)
     boxes = np.zeros((count, 4), dtype=np.float32)
     bar_side = _integer(streams["occlusion"], 4)
@@ -211,7 +212,7 @@ def _random_bitmap(rng: Random) -> np.ndarray:
 
 
 def _shape(bitmap: np.ndarray, height: int, slant: float) -> np.ndarray:
-    """The bitmap, enlarged to ``height`` and slanted; bool, in quarters of a pixel, cut to its ink."""
+    """Return a bitmap scaled to ``height`` and slanted: a bool mask in quarters of a pixel, cropped to its ink."""
     width = height * _COLUMNS // _ROWS
     y, x = np.mgrid[:height, : width + int(abs(slant) * height) + 1]
     shift = np.rint(slant * y).astype(int) - min(0, round(slant * (height - 1)))
@@ -223,10 +224,10 @@ def _shape(bitmap: np.ndarray, height: int, slant: float) -> np.ndarray:
 
 
 def place(motion: str, time: float, phase: float) -> tuple[float, float]:
-    """Where a glyph is, right and down in [-1, 1], at ``time`` in [0, 1] of a clip.
+    """Return the position of a glyph, right and down in [-1, 1], at ``time`` in [0, 1] of a clip.
 
-    ``phase`` in [0, 1) is the angle at which circles and spirals start, and shifts zigzags. Of two motions that are a
-    pair in ``MOTIONS``, one is the other at ``1 - time``.
+    ``phase`` in [0, 1) is the start angle of circles and spirals, and shifts zigzags. Of two motions that are a pair in
+    ``MOTIONS``, one is the other at ``1 - time``.
     """
     number = MOTIONS.index(motion)
     if number % 2:
@@ -243,7 +244,7 @@ def place(motion: str, time: float, phase: float) -> tuple[float, float]:
 
 
 def _path(options: DigitOptions, motion: str, shape: tuple[int, ...], rng: Random) -> tuple[np.ndarray, np.ndarray]:
-    """Top left corners of the glyph (T, 2), x and y in quarters of a pixel, and the unit direction of motion (T, 2)."""
+    """Return the glyph's top left corners (T, 2) x, y in quarters of a pixel, and unit directions of motion (T, 2)."""
     size = options.frame_size * _SUPER
     room = size // 2 if options.off_centre else size
     quarter = [_integer(rng, 2) * (size - room) if options.off_centre else 0 for _ in range(2)]
@@ -261,7 +262,7 @@ def _path(options: DigitOptions, motion: str, shape: tuple[int, ...], rng: Rando
 
 
 def _stretch(rng: Random, count: int, share: float) -> np.ndarray:
-    """(count,) bool: one run of frames, of the given share."""
+    """Return (count,) bool with one random run of frames, of the given share."""
     length = round(count * share)
     first = _integer(rng, count - length + 1)
     frames = np.arange(count)
@@ -269,7 +270,7 @@ def _stretch(rng: Random, count: int, share: float) -> np.ndarray:
 
 
 def _scattered(rng: Random, count: int, share: float) -> np.ndarray:
-    """(count,) bool: single frames, of the given share."""
+    """Return (count,) bool with random single frames, of the given share."""
     order = sorted(range(count), key=lambda _: rng.random())
     chosen = np.zeros(count, dtype=bool)
     chosen[order[: round(count * share)]] = True
@@ -277,7 +278,7 @@ def _scattered(rng: Random, count: int, share: float) -> np.ndarray:
 
 
 def _telling(options: DigitOptions, rng: Random) -> tuple[str, ...]:
-    """A third of the clips tell by picture alone, a third by sound alone, a third by either in each segment."""
+    """Choose what identifies the class in each segment; a third of the clips each: picture, sound, or random."""
     kind = _integer(rng, 3)
     each = [rng.random() < 0.5 for _ in range(options.segments)]
     if options.decides != "sound" or kind == 0:
@@ -286,13 +287,13 @@ def _telling(options: DigitOptions, rng: Random) -> tuple[str, ...]:
 
 
 def _colour(rng: Random, lightness: float) -> np.ndarray:
-    """(3,) int32 RGB of random hue and saturation."""
+    """Return (3,) int32 RGB of random hue and saturation."""
     rgb = colorsys.hls_to_rgb(rng.random(), lightness, _between(rng, 0.1, 0.8))
     return np.array([round(255 * value) for value in rgb], dtype=np.int32)
 
 
 def _colours(options: DigitOptions, rng: Random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The background (H, W, 3), shaded from corner to corner, and the colours of the glyph and of the bar."""
+    """Return the background (H, W, 3), a gradient between four corners, and the colours of the glyph and of the bar."""
     dark = rng.random() < 0.5
     lightness = _between(rng, 0.1, 0.35)
     contrast = _between(rng, 0.35, 0.55)
@@ -307,8 +308,8 @@ def _colours(options: DigitOptions, rng: Random) -> tuple[np.ndarray, np.ndarray
     return background.astype(np.int32), _colour(rng, glyph), _colour(rng, _between(rng, 0.35, 0.65))
 
 
-def _strew(background: np.ndarray, options: DigitOptions, rng: Random) -> None:
-    """Scraps of strokes as wide as the glyph's, in colours near the ground's."""
+def _draw_clutter(background: np.ndarray, options: DigitOptions, rng: Random) -> None:
+    """Draw fragments of strokes as wide as the glyph's, in colours close to the background's."""
     size = options.frame_size
     side = options.glyph_size * 3 // 7
     for _ in range(round(options.clutter * size * size / (side * side))):
@@ -324,7 +325,7 @@ def _strew(background: np.ndarray, options: DigitOptions, rng: Random) -> None:
 
 
 def _stamp(mask: np.ndarray, x: int, y: int, size: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Where in a frame a mask at ``x``, ``y`` (in quarters) is, and how many 16ths of each pixel there it fills."""
+    """Return the slices of a frame that a mask at ``x``, ``y`` (in quarters) covers, and their coverage in 16ths."""
     left, top = x // _SUPER, y // _SUPER
     dx, dy = x - left * _SUPER, y - top * _SUPER
     height, width = -(-(mask.shape[0] + dy) // _SUPER), -(-(mask.shape[1] + dx) // _SUPER)
@@ -342,7 +343,7 @@ def _blend(image: np.ndarray, coverage: np.ndarray, colour: np.ndarray, full: in
 
 
 def _cover(image: np.ndarray, box: np.ndarray, side: int, colour: np.ndarray) -> None:
-    """Paints over three fifths of the box, from the left, right, top or bottom."""
+    """Draw a bar over three fifths of the box, from the left, right, top or bottom."""
     x1, y1, x2, y2 = box
     width, height = -(-(x2 - x1) * 3 // 5), -(-(y2 - y1) * 3 // 5)
     if side == 0:
@@ -357,7 +358,7 @@ def _cover(image: np.ndarray, box: np.ndarray, side: int, colour: np.ndarray) ->
 
 
 def _audio(options: DigitOptions, label: int, telling: tuple[str, ...], rng: Random) -> np.ndarray:
-    """Two notes in the segments that sound decides, over faint noise; loud noise in the others."""
+    """Return two notes over faint noise in segments with sound, loud noise in the others."""
     total = round(options.num_frames / options.fps * AUDIO_RATE)
     noise = np.random.RandomState(_integer(rng, 2**32)).random_sample(total) * 2 - 1
     detune, loudness = _between(rng, 0.99, 1.01), _between(rng, 0.3, 0.6)

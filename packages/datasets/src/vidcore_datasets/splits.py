@@ -1,4 +1,4 @@
-"""Which clips train, validate and test: drawn once, by class, and remembered in a file."""
+"""Draw train, val and test splits once, stratified by class, and save them in a file."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ logger = logging.getLogger(__name__)
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HELD_OUT = 0.15
-"""Share of a class's clips that validation and test get, each."""
+"""Share of a class's clips that val and test get, each."""
 
 _NAMES: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def split_named(name: str) -> Split | None:
-    """The split that a name means (``train``, ``val``, ``valid``, ``validation``, ``test``, in any case), or None."""
+    """Return the split called ``name`` (``train``, ``val``, ``valid``, ``validation``, ``test``; any case), or None."""
     return _NAMES.get(name.strip().lower())
 
 
 def first_few(items: Sequence[str], limit: int = 5) -> str:
-    """``"a, b, c … (12 in all)"``: the first few of a long list, for messages."""
+    """Return the first items of a list for a message: ``"a, b, c … (12 in all)"``."""
     return ", ".join(items) if len(items) <= limit else f"{', '.join(items[:limit])} … ({len(items)} in all)"
 
 
 def split_sizes(count: int, splits: Sequence[Split] = SPLITS) -> dict[Split, int]:
-    """How many of a class's clips each split gets: 15 % and at least one for those held out, the rest for the first.
+    """Return how many of a class's clips each split gets: 15 % and at least one for val and test, the rest for train.
 
     With fewer clips than splits, the first splits get one each.
 
@@ -57,16 +57,17 @@ def draw_splits(
     seed: int = 0,
     known: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
-    """Stratified split: each stratum is divided by :func:`split_sizes`.
+    """Draw stratified splits: each stratum is divided by ``split_sizes``.
 
-    The order of the draw is that of a hash of seed and path, so it is the same on any machine and with any order of
-    the listing.
+    Paths are drawn in the order of a hash of seed and path, so the result is the same on any machine and for any order
+    of ``strata``.
 
     Args:
-        strata: Path to stratum, as a rule the class.
-        splits: The splits to draw.
-        seed: Another seed draws other splits.
-        known: Paths that have a split already and keep it; new ones go where a stratum lacks most.
+        strata: Path to stratum, usually the class.
+        splits: Splits to draw.
+        seed: Random seed.
+        known: Paths that already have a split and keep it; each new path goes to the split that lacks most clips of its
+            stratum.
 
     Returns:
         Path to split, for each path in ``strata``.
@@ -88,9 +89,9 @@ def draw_splits(
 
 
 def recorded_splits(file: Path) -> Path | None:
-    """Where the splits that :func:`remembered_splits` keeps in ``file`` are, or None if none were drawn yet."""
+    """Return the existing file with the splits that ``remembered_splits`` saved for ``file``; None if there is none."""
     places = [file]
-    with suppress(OSError):  # there is no cache
+    with suppress(OSError):  # no cache folder
         places.append(cached_path(file, "splits"))
     return next((place for place in places if depends_on(place).is_file()), None)
 
@@ -98,20 +99,20 @@ def recorded_splits(file: Path) -> Path | None:
 def remembered_splits(
     strata: Mapping[str, str], file: Path, splits: Sequence[Split] = SPLITS, seed: int = 0
 ) -> dict[str, Split]:
-    """The splits that ``file`` holds; drawn and written there at the first call.
+    """Return the splits saved in ``file``; draw and save them at the first call.
 
-    The file (columns ``path``, ``split``, ``seed``) may be edited or written by hand; ``seed`` may be left out. Where
-    its folder cannot be written to, a file in the user's cache takes its place. Paths that it lacks are drawn and
-    added. Paths that it lists and that are gone stay in it, with a warning.
+    The file (columns ``path``, ``split``, ``seed``) may be edited or written by hand; ``seed`` is optional. If its
+    folder is not writable, a file in the user's cache is used. Paths that the file lacks are drawn and added. Paths in
+    the file that no longer exist are kept, with a warning.
 
     Args:
-        strata: Path to stratum, as in :func:`draw_splits`.
-        file: Where the splits are kept.
-        splits: The splits to draw.
-        seed: Used for what is not in the file yet.
+        strata: Path to stratum, as in ``draw_splits``.
+        file: File to save the splits in.
+        splits: Splits to draw.
+        seed: Random seed for paths that the file lacks.
 
     Raises:
-        UserError: The file cannot be understood, or there are too few clips for each split to get one.
+        UserError: The file is invalid, or a split would be empty because there are too few clips.
     """
     found = recorded_splits(file)
     known: dict[str, Split] = {}
@@ -119,16 +120,16 @@ def remembered_splits(
         known, seeds = _read(found)
         gone = sorted(known.keys() - strata.keys())
         if gone:
-            logger.warning("%s lists files that are not there any more: %s", found, first_few(gone))
+            logger.warning("%s lists files that no longer exist: %s", found, first_few(gone))
         if seeds - {str(seed)}:
             drawn_with = ", ".join(sorted(seeds))
-            logger.warning("%s was drawn with seed %s, not %s, and is used as it is", found, drawn_with, seed)
+            logger.warning("%s was drawn with seed %s, not %s; its splits are used unchanged", found, drawn_with, seed)
     drawn = draw_splits(strata, splits, seed, known)
     empty = [split for split in splits if split not in drawn.values()]
     if empty:
         raise UserError(
             f"{file.parent}: too few clips to split into {', '.join(splits)} ({len(strata)} clips, nothing left for "
-            f"{' and '.join(empty)}): at least one class needs {len(splits)} clips, or name the splits yourself"
+            f"{' and '.join(empty)}); at least one class needs {len(splits)} clips, or define the splits yourself"
         )
     if any(known.get(path) != split for path, split in drawn.items()):
         chosen = {**known, **drawn}
@@ -146,11 +147,13 @@ def _read(file: Path) -> tuple[dict[str, Split], set[str]]:
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
         if not {"path", "split"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{file}: needs the columns path and split, has {', '.join(reader.fieldnames or ['none'])}")
+            there = ", ".join(reader.fieldnames or ["none"])
+            raise UserError(f"{file}: expected the columns path and split, got {there}")
         for row in reader:
             split = split_named(row["split"] or "")
             if split is None:
-                raise UserError(f"{file}, line {reader.line_num}: split {row['split']!r} is not train, val or test")
+                where = f"{file}, line {reader.line_num}"
+                raise UserError(f"{where}: split must be train, val or test, got {row['split']!r}")
             known[from_cell(row["path"])] = split
             if row.get("seed"):
                 seeds.add(row["seed"])

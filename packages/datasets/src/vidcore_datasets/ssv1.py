@@ -1,19 +1,19 @@
-"""Something-Something V1: what is done to some object, such as "Pushing something from left to right", in seconds.
+"""Something-Something V1: actions with objects, such as "Pushing something from left to right", a few seconds each.
 
-Where from:
-    TwentyBN gave it out; Qualcomm, who took over, hands out V2 and Jester:
+Source:
+    Published by TwentyBN; Qualcomm, its successor, provides only V2 and Jester:
     https://developer.qualcomm.com/software/ai-datasets/something-something. Frames in
-    ``20bn-something-something-v1/ID/00001.jpg`` …, 12 a second; ``something-something-v1-labels.csv``, ``-train.csv``,
+    ``20bn-something-something-v1/ID/00001.jpg`` …, at 12 fps; ``something-something-v1-labels.csv``, ``-train.csv``,
     ``-validation.csv``.
 
 Licence:
-    Of its own: research only, and nothing may be passed on.
+    Custom: research only, no redistribution.
 
 Splits:
-    86,017 train, 11,522 val, 10,960 test; 174 classes. As cited; the test figure by hearsay.
+    86,017 train, 11,522 val, 10,960 test; 174 classes. Figures as cited; the test figure is from secondary sources.
 
 Test:
-    Its labels were never published: ``test`` uses ``val``, as in the literature.
+    The test labels were never published: ``test`` uses ``val``, as in the literature.
 
 Citation:
     Goyal et al., The "something something" video database for learning and evaluating visual common sense, ICCV 2017.
@@ -38,28 +38,28 @@ PUBLISHED = Published(
 
 
 def read_ssv1(root: str | Path, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads the lists of Something-Something V1; ``test`` is validation again, as in the literature.
+    """Read the lists of Something-Something V1; ``test`` equals ``val``, as in the literature.
 
     Args:
-        root: The folder with ``20bn-something-something-v1``.
-        annotation_folder: Where the lists are; ``root`` or a folder ``annotations`` or ``labels`` in it if not given.
+        root: Folder that contains ``20bn-something-something-v1``.
+        annotation_folder: Folder with the lists. Default: ``root``, ``root/annotations`` or ``root/labels``.
 
     Returns:
-        Single label; a sample's path is a folder of frames, its id the folder's name.
+        A single-label task and its samples. A sample's path is a folder of frames, its id the folder's name.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
     return read_id_lists(root, annotation_folder, PUBLISHED, "20bn-something-something-v1", official_test=False)
 
 
 class SSv1(PublishedData):
-    """Something-Something V1, see :mod:`vidcore_datasets.ssv1`.
+    """Something-Something V1, see [`vidcore_datasets.ssv1`][].
 
     Args:
-        root: The folder with ``20bn-something-something-v1``.
-        augment: The random transforms of training; the default does not mirror, since left and right are classes.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``20bn-something-something-v1``.
+        augment: Random transforms of training clips. Default: no horizontal flip, since left and right are classes.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     published = PUBLISHED
@@ -68,5 +68,5 @@ class SSv1(PublishedData):
         super().__init__(root, augment=augment, **kwargs)
 
     def read(self) -> Annotations:
-        """What the lists name."""
+        """Read the annotation lists."""
         return read_ssv1(self.root, self.annotation_folder)

@@ -1,19 +1,19 @@
-"""Something-Something V2: what is done to some object, such as "Pushing [something] from left to right", in seconds.
+"""Something-Something V2: actions with objects, such as "Pushing [something] from left to right", a few seconds each.
 
-Where from:
-    https://developer.qualcomm.com/software/ai-datasets/something-something, before from TwentyBN. VP9 in
-    ``20bn-something-something-v2/ID.webm``, 12 frames a second; ``labels/labels.json``, ``train.json``,
-    ``validation.json``, ``test-answers.csv``, before ``something-something-v2-labels.json`` and so on.
+Source:
+    https://developer.qualcomm.com/software/ai-datasets/something-something, formerly TwentyBN. VP9 videos in
+    ``20bn-something-something-v2/ID.webm``, at 12 fps; ``labels/labels.json``, ``train.json``, ``validation.json``,
+    ``test-answers.csv``, formerly ``something-something-v2-labels.json`` and so on.
 
 Licence:
-    Of its own: research only, and nothing may be passed on.
+    Custom: research only, no redistribution.
 
 Splits:
-    168,913 train, 24,777 val, 27,157 test; 174 classes. As cited. The reader follows
-    how public code reads the files; it has not been tried on the owner's.
+    168,913 train, 24,777 val, 27,157 test; 174 classes. Figures as cited. The reader follows public code for these
+    files; it has not been tested on the official files.
 
 Test:
-    ``test`` uses ``val``, as in the literature; ``official_test`` takes what ``test-answers.csv`` lists.
+    ``test`` uses ``val``, as in the literature; ``official_test`` uses ``test-answers.csv``.
 
 Citation:
     Goyal et al., The "something something" video database for learning and evaluating visual common sense, ICCV 2017.
@@ -44,22 +44,21 @@ PUBLISHED = Published(
 def read_ssv2(
     root: str | Path, annotation_folder: str | Path | None = None, official_test: bool = False
 ) -> Annotations:
-    """Reads the JSON files of Something-Something V2.
+    """Read the JSON files of Something-Something V2.
 
-    A video's class is its template without brackets: ``Pushing [something] from left to right``.
+    The class of a video is its template without brackets: ``Pushing [something] from left to right``.
 
     Args:
-        root: The folder with ``20bn-something-something-v2``.
-        annotation_folder: Where the JSON files are; ``root`` or a folder ``annotations`` or ``labels`` in it if not
-            given.
-        official_test: Whether ``test`` is what ``test-answers.csv`` lists, and not validation again, which is what the
-            literature reports.
+        root: Folder that contains ``20bn-something-something-v2``.
+        annotation_folder: Folder with the JSON files. Default: ``root``, ``root/annotations`` or ``root/labels``.
+        official_test: If True, ``test`` is read from ``test-answers.csv``. If False, it equals ``val``, as the
+            literature reports. Default: False.
 
     Returns:
-        Single label; a sample's id is the video's number.
+        A single-label task and its samples. A sample's id is the video's number.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str) -> Path:
@@ -100,13 +99,13 @@ def _read_split(path: Path, index: dict[str, int]) -> list[tuple[str, int]]:
 
 
 class SSv2(PublishedData):
-    """Something-Something V2, see :mod:`vidcore_datasets.ssv2`.
+    """Something-Something V2, see [`vidcore_datasets.ssv2`][].
 
     Args:
-        root: The folder with ``20bn-something-something-v2``.
-        official_test: Test on what ``test-answers.csv`` lists, and not on validation as the literature does.
-        augment: The random transforms of training; the default does not mirror, since left and right are classes.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder that contains ``20bn-something-something-v2``.
+        official_test: Test on ``test-answers.csv`` instead of ``val``. Default: False, as in the literature.
+        augment: Random transforms of training clips. Default: no horizontal flip, since left and right are classes.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(
@@ -117,5 +116,5 @@ class SSv2(PublishedData):
         self.published = with_test(PUBLISHED, 27_157) if official_test else PUBLISHED
 
     def read(self) -> Annotations:
-        """What the JSON files name."""
+        """Read the annotations."""
         return read_ssv2(self.root, self.annotation_folder, self.official_test)

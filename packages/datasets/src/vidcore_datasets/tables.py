@@ -1,4 +1,4 @@
-"""CSV files: read with errors that name file and line, written whole or not at all."""
+"""CSV files: read with errors that name file and line, written atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _read_only: ContextVar[bool] = ContextVar("_read_only", default=False)
 
 @contextmanager
 def reading_only(on: bool) -> Iterator[None]:
-    """Within the block :func:`write_table_or_cache` writes to the user's cache alone."""
+    """Within the block, ``write_table_or_cache`` writes to the user's cache only, if ``on`` is True."""
     token = _read_only.set(on)
     try:
         yield
@@ -33,11 +33,11 @@ def reading_only(on: bool) -> Iterator[None]:
 
 
 def read_table(file: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
-    """The lines of a CSV file (UTF-8, commas) that are not blank: number, counted from 1, and cells.
+    """Yield line number (from 1) and cells of each non-blank line of a CSV file (UTF-8, comma-separated).
 
     Args:
-        file: The file.
-        errors: How bytes that are not UTF-8 are read; ``surrogateescape``, as in names of files.
+        file: CSV file.
+        errors: Error handler for bytes that are not UTF-8; ``surrogateescape`` keeps them, for file names.
 
     Raises:
         UserError: The file cannot be read, is not UTF-8, or is not CSV.
@@ -51,25 +51,25 @@ def read_table(file: Path, errors: str = "strict") -> Iterator[tuple[int, list[s
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: not valid CSV ({error})") from error
     except UnicodeDecodeError as error:
-        read_text(file)  # which names the line
+        read_text(file)  # raises an error that names the line
         raise UserError(f"{file}: not UTF-8 text ({error})") from error
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}") from error
 
 
 def cached_path(file: Path, kind: str) -> Path:
-    """Where ``file`` is kept in the user's cache, in a folder ``kind``, if its own cannot be written to."""
+    """Return the path in the user's cache, in folder ``kind``, that replaces ``file`` if its folder is not writable."""
     digest = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
     return cache_folder() / kind / f"{file.resolve().parent.name}-{digest}{file.suffix}"
 
 
 def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a CSV file.
+    """Write a CSV file.
 
-    It is renamed into place: processes that start together each see no file or a whole one, and all write the same.
+    The file is renamed into place, so that other processes see no file or a complete one.
 
     Raises:
-        OSError: The system's own; what was there is as it was.
+        OSError: The file cannot be written; an existing file is unchanged.
     """
     with replacing(file) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -78,10 +78,10 @@ def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def write_table_or_cache(file: Path, kind: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path | None:
-    """Write a CSV file at its place or, where that refuses or is only read, at :func:`cached_path`.
+    """Write a CSV file or, if its folder is not writable or read-only, the file at ``cached_path``.
 
     Returns:
-        Where it is; None, with a warning, if it could be written in neither place.
+        Path of the written file; None, with a warning, if neither could be written.
     """
     try:
         if _read_only.get() and cache_folder() not in file.parents:

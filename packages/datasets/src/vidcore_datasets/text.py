@@ -1,4 +1,4 @@
-"""Annotation files as text, with errors that name the file."""
+"""Read annotation files as text or JSON, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vidcore_datasets.inputs import depends_on
 
 
 def read_lines(path: str | Path, errors: str = "strict") -> list[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, stripped, each after its number, counted from 1.
+    """Return number (from 1) and stripped text of each non-blank line of a UTF-8 file.
 
     Args:
-        path: The file.
-        errors: How bytes that are not UTF-8 are read; ``surrogateescape``, as in names of files.
+        path: Text file.
+        errors: Error handler for bytes that are not UTF-8; ``surrogateescape`` keeps them, for file names.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
@@ -26,7 +26,7 @@ def read_lines(path: str | Path, errors: str = "strict") -> list[tuple[int, str]
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
         UserError: The file cannot be read, or is not JSON.

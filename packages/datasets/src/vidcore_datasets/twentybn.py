@@ -1,4 +1,4 @@
-"""Lists of ``ID;CLASS`` and of class names, as Something-Something and Jester come with."""
+"""Readers of the file formats of Something-Something and Jester: lists of ``ID;CLASS`` and of class names."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from vidcore_datasets.published import Published, official_file
 from vidcore_datasets.text import read_lines
 
 FPS = 12.0
-"""Rate in Hz of the frames, and of the videos, of all three data sets."""
+"""Frame rate in Hz of the frames and videos of all three data sets."""
 
 LIST_FOLDERS = ("annotations", "labels")
-"""Of the root, where the lists are looked for."""
+"""Subfolders of ``root`` that may contain the lists."""
 
 
 def with_test(published: Published, size: int) -> Published:
-    """The figures with those of the official test split, which the literature leaves alone."""
+    """Add the size of the official test split, which the literature does not use."""
     return replace(published, sizes={**published.sizes, "test": size})
 
 
 def read_id_lists(
     root: str | Path, annotation_folder: str | Path | None, published: Published, videos: str, official_test: bool
 ) -> Annotations:
-    """Reads ``PREFIX-labels.csv`` (a class a line), ``PREFIX-train.csv`` and ``PREFIX-validation.csv``.
+    """Read ``PREFIX-labels.csv`` (one class per line), ``PREFIX-train.csv`` and ``PREFIX-validation.csv``.
 
     Args:
-        root: The folder with the videos.
-        annotation_folder: Where the lists are, see :func:`~vidcore_datasets.published.official_file`.
-        published: Whose lists; names the files.
-        videos: The folder in ``root`` that the archives unpack to, such as ``20bn-jester-v1``; without ``20bn-`` it is
-            the prefix. Newer downloads have files without one.
-        official_test: Whether ``test`` is what ``PREFIX-test-answers.csv`` lists, and not validation again.
+        root: Folder with the videos.
+        annotation_folder: Folder with the lists, see [`official_file`][vidcore_datasets.published.official_file].
+        published: Data set that the lists belong to.
+        videos: Folder in ``root`` that the archives unpack to, such as ``20bn-jester-v1``; without ``20bn-`` it is the
+            prefix of the file names. Newer downloads have no prefix.
+        official_test: Whether ``test`` is read from ``PREFIX-test-answers.csv``; otherwise it equals ``val``.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
     prefix = videos.removeprefix("20bn-")
 
@@ -48,7 +48,7 @@ def read_id_lists(
         names = (f"{prefix}-{name}.csv", f"{name}.csv")
         return official_file(root, names, published, annotation_folder, LIST_FOLDERS)
 
-    folder = Path(root, videos)  # a path object for each video would take most of the time
+    folder = Path(root, videos)  # paths are joined as text: Path objects would take most of the time
     classes = checked_classes(read_lines(file("labels")), file("labels"))
     index = {name: number for number, name in enumerate(classes)}
 
@@ -62,16 +62,16 @@ def read_id_lists(
 
 
 def read_ids(path: Path, classes: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Reads lines of ``ID;CLASS``: ids with the index of the class.
+    """Read lines of ``ID;CLASS``; return pairs of id and class index.
 
     Raises:
-        UserError: A line is not of that form, or names no class.
+        UserError: A line has another format or an unknown class.
     """
     found = []
     for number, line in read_lines(path):
         video, separator, name = line.partition(";")
         if not separator:
-            raise UserError(f"{path}, line {number}: {line!r} is not ID;CLASS")
+            raise UserError(f"{path}, line {number}: expected ID;CLASS, got {line!r}")
         if name not in classes:
             raise UserError(f"{path}, line {number}: {name!r} is not among the {len(classes)} classes")
         found.append((video, classes[name]))

@@ -1,11 +1,11 @@
 """UCF101: actions in YouTube videos, 101 classes, three folds.
 
-Where from:
+Source:
     https://www.crcv.ucf.edu/data/UCF101.php: ``UCF101.rar`` (the folder ``UCF-101``) and
     ``UCF101TrainTestSplits-RecognitionTask.zip`` (the folder ``ucfTrainTestlist``).
 
 Licence:
-    None is given; the videos are their uploaders'.
+    None stated; the videos are copyright of their uploaders.
 
 Splits:
     | fold | train | test  |
@@ -14,10 +14,11 @@ Splits:
     | 2    | 9,586 | 3,734 |
     | 3    | 9,624 | 3,696 |
 
-    Counted. Clips of one source video (``g01`` to ``g25``) are on one side of each fold: do not split at random.
+    Counted. Clips of the same source video (``g01`` to ``g25``) are on the same side of each fold: do not split
+    randomly.
 
 Test:
-    The owners know no validation split: ``val`` uses ``test``.
+    There is no official validation split: ``val`` uses ``test``.
 
 Citation:
     Soomro, Zamir and Shah, UCF101: A Dataset of 101 Human Actions Classes from Videos in the Wild, CRCV-TR-12-01, 2012.
@@ -45,23 +46,23 @@ FOLDS: dict[Fold, Published] = {
     2: Published("ucf101", _URL, 101, {"train": 9_586, "test": 3_734}),
     3: Published("ucf101", _URL, 101, {"train": 9_624, "test": 3_696}),
 }
-"""What was published, by fold."""
+"""Published figures by fold."""
 
 
 def read_ucf101(root: str | Path, fold: Fold = 1, annotation_folder: str | Path | None = None) -> Annotations:
-    """Reads ``classInd.txt``, ``trainlist01.txt`` and ``testlist01.txt`` as published.
+    """Read the official ``classInd.txt``, ``trainlist01.txt`` and ``testlist01.txt``.
 
     Args:
-        root: The folder with the videos.
-        fold: 1, 2 or 3: the number in the lists' names.
-        annotation_folder: Where the lists are, if not in ``root``, ``root/annotations`` or ``root/ucfTrainTestlist``.
+        root: Folder with the videos.
+        fold: 1, 2 or 3: the number in the names of the lists. Default: 1.
+        annotation_folder: Folder with the lists. Default: ``root``, ``root/annotations`` or ``root/ucfTrainTestlist``.
 
     Returns:
-        A single-label task, its classes as ``classInd.txt`` numbers them, and its samples: ``train`` and ``test``. A
+        A single-label task, its classes in the order of ``classInd.txt``, and its samples: ``train`` and ``test``. A
         sample's id is its path in the list, ``CLASS/VIDEO.avi``.
 
     Raises:
-        UserError: A file is missing or cannot be understood.
+        UserError: A file is missing or invalid.
     """
 
     def file(name: str) -> Path:
@@ -76,7 +77,7 @@ def read_ucf101(root: str | Path, fold: Fold = 1, annotation_folder: str | Path 
         path = file(f"{split}list{fold:02d}.txt")
         samples[split] = []
         for number, line in read_lines(path):
-            name = line.partition(" ")[0]  # in the training list, the class's number follows
+            name = line.partition(" ")[0]  # the training list has the class number after the name
             label = name.partition("/")[0]
             if label not in index:
                 raise UserError(f"{path}, line {number}: {label!r} is not among the classes of classInd.txt")
@@ -85,12 +86,12 @@ def read_ucf101(root: str | Path, fold: Fold = 1, annotation_folder: str | Path 
 
 
 class UCF101(PublishedData):
-    """UCF101, see :mod:`vidcore_datasets.ucf101`.
+    """UCF101, see [`vidcore_datasets.ucf101`][].
 
     Args:
-        root: The folder with the videos.
-        fold: Which of the three official pairs of lists.
-        **kwargs: See :class:`~vidcore_datasets.published.PublishedData`.
+        root: Folder with the videos.
+        fold: Official fold: 1, 2 or 3. Default: 1.
+        **kwargs: Passed to [`PublishedData`][vidcore_datasets.published.PublishedData].
     """
 
     def __init__(self, root: str, fold: Fold = 1, **kwargs: Any) -> None:
@@ -99,5 +100,5 @@ class UCF101(PublishedData):
         self.published = FOLDS[fold]
 
     def read(self) -> Annotations:
-        """What the lists of the fold name."""
+        """Read the annotation lists of the fold."""
         return read_ucf101(self.root, self.fold, self.annotation_folder)

@@ -1,4 +1,4 @@
-"""Videos without labels, for pre-training."""
+"""Unlabelled videos for pre-training."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from vidcore_datasets.annotations import Annotations, beginning
 
 
 def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, SampleIndex]:
-    """Lists the videos below a folder, at any depth, as ``train`` and ``val``.
+    """List the videos below a folder, at any depth, as ``train`` and ``val``.
 
-    Hidden files and folders, and files that are not videos, are ignored. The videos whose paths have the lowest hashes
-    are held out, at least one of two or more: the same ones every time and everywhere, and spread over all folders.
+    Hidden files and folders and files that are not videos are ignored. The videos whose paths have the lowest hashes go
+    to val (at least one if there are two or more), so the split is always the same.
 
     Args:
-        root: The folder.
-        val_share: Share of the videos that is held out, from 0 to below 1; with 0 none is.
+        root: Folder with the videos.
+        val_share: Share of the videos for val, in [0, 1); 0 for none. Default: 0.1.
 
     Returns:
         Samples by split, sorted by path, with target 0. A sample's id is its path relative to ``root``.
 
     Raises:
-        UserError: No such folder, no video in it, or a share that is none.
+        UserError: ``root`` is not a folder or has no video, or ``val_share`` is out of range.
     """
     root = Path(root)
     if not 0 <= val_share < 1:
-        raise UserError(f"val_share must be at least 0 and below 1, not {val_share}")
+        raise UserError(f"val_share must be at least 0 and below 1, got {val_share}")
     if not root.is_dir():
         raise UserError(
             f"{root} {'is not a folder' if root.exists() else 'does not exist'}: expected a folder of videos"
@@ -59,12 +59,12 @@ def read_unlabelled(root: str | Path, val_share: float = 0.1) -> dict[str, Sampl
 
 
 class Unlabelled(Annotated):
-    """Videos in a folder, at any depth and without labels, see :func:`read_unlabelled`.
+    """Unlabelled videos below a folder, see [`read_unlabelled`][vidcore_datasets.unlabelled.read_unlabelled].
 
     Args:
-        root: The folder.
-        val_share: Share of the videos that validation gets, at least one of two or more; the same ones every time.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        root: Folder with the videos.
+        val_share: Share of the videos for val, in [0, 1); at least one of two or more, always the same. Default: 0.1.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     RANGES: ClassVar[dict[str, str]] = {"val_share": "[0, 1)"}
@@ -76,5 +76,5 @@ class Unlabelled(Annotated):
         self.val_share = val_share
 
     def read(self) -> Annotations:
-        """The videos of ``train`` and ``val``; there are no others."""
+        """Read the videos as ``train`` and ``val``, the only splits."""
         return Annotations(self.task, read_unlabelled(self.root, self.val_share))

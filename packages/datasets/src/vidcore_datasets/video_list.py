@@ -1,4 +1,4 @@
-"""Videos without labels, to predict on."""
+"""Unlabelled videos for prediction."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vidcore_datasets.text import read_lines
 
 
 def read_video_list(path: str | Path) -> list[Sample]:
-    """The videos that a text file lists, or that lie below a folder, or that a glob pattern matches.
+    """List the videos in a text file, below a folder, or matching a glob pattern.
 
     Args:
-        path: A text file (UTF-8) with a video, folder or pattern a line, relative to the file's own folder, blank lines
-            and those that start with ``#`` left out; or, directly, a video, a folder or a pattern.
+        path: Text file (UTF-8) with one video, folder or pattern per line, relative to the file's folder; blank lines
+            and lines that start with ``#`` are skipped. Or directly a video, a folder or a pattern.
 
     Returns:
-        Unlabelled samples in that order, none twice; a sample's id is its path.
+        Unlabelled samples in that order, without duplicates; a sample's id is its path.
 
     Raises:
-        UserError: A line that stands for no video, or a list without any.
+        UserError: A line matches no video, or the list is empty.
     """
     file = Path(path)
     if not file.is_file() or file.suffix.lower() in VIDEO_ENDINGS:
         return [Sample(video) for video in expand_paths([str(path)])]
     lines = [(number, line) for number, line in read_lines(file, "surrogateescape") if not line.startswith("#")]
     if not lines:
-        raise UserError(f"{file} lists no videos: expected one path a line")
+        raise UserError(f"{file} lists no videos: expected one path per line")
     videos: dict[str, None] = {}
     for number, line in lines:
         try:
@@ -43,14 +43,14 @@ def read_video_list(path: str | Path) -> list[Sample]:
 
 
 class VideoList(Annotated):
-    """Videos without labels, to predict on: a list, a folder or a pattern, see :func:`read_video_list`.
+    """Unlabelled videos for prediction, see [`read_video_list`][vidcore_datasets.video_list.read_video_list].
 
-    ``Trainer.predict(model, VideoList("videos.txt"))`` gives the rows of each batch. ``vid predict`` takes files,
-    folders and patterns by themselves, writes rows as it goes, and goes on where it stopped.
+    ``Trainer.predict(model, VideoList("videos.txt"))`` returns the rows of each batch. ``vid predict`` reads files,
+    folders and patterns itself, writes rows as it goes, and resumes where it stopped.
 
     Args:
-        path: A text file with a path a line, or a video, a folder or a glob pattern.
-        **kwargs: See :class:`~vidcore.datamodule.VideoDataModule`.
+        path: Text file with one path per line, or a video, a folder or a glob pattern.
+        **kwargs: Passed to [`VideoDataModule`][vidcore.datamodule.VideoDataModule].
     """
 
     task = Task("single_label", ("video",))
@@ -60,5 +60,5 @@ class VideoList(Annotated):
         self.path = path
 
     def read(self) -> Annotations:
-        """The videos, as the ``predict`` split; there are no others."""
+        """Read the videos as the ``predict`` split, the only split."""
         return Annotations(self.task, {"predict": read_video_list(self.path)})

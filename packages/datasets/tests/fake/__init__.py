@@ -1,7 +1,6 @@
-"""Tiny fakes of published data sets in their owners' layout: a few classes, a few clips of eight frames.
+"""Tiny fakes of published data sets in their official layout: a few classes, a few clips of eight frames.
 
-``FAKES`` has one for each, by the name that ``--data`` takes; whoever adds a data set adds a maker here, and
-``test_fakes.py`` runs it.
+``FAKES`` holds one per ``--data`` name; add an entry for each new data set, and ``test_fakes.py`` runs it.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from fake import (
 
 @dataclass(frozen=True)
 class Fake:
-    """How to make one, and run it.
+    """A fake data set and the options to run it.
 
     Args:
-        make: Fills a folder that is not there yet.
-        sizes: Samples by split.
-        options: Of the data set, besides ``root``.
-        model: A small model that fits the task.
+        make: Fills a folder that does not exist yet.
+        sizes: Number of samples by split.
+        options: Options of the data set besides ``root``.
+        model: Small model for the task.
     """
 
     make: Callable[[Path], None]

@@ -1,4 +1,4 @@
-"""The clips of all fakes."""
+"""Clips of all fakes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidcore.video.encode import write_video
 
 
 def write_clip(path: Path, index: int) -> None:
-    """Writes eight frames of 32 × 24 in the colour of class ``index``, under any name and ending."""
+    """Write eight frames of 32 × 24 in the colour of class ``index``, under any name and suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_encoded(index))
 
@@ -30,7 +30,7 @@ def _encoded(index: int) -> bytes:
 
 
 def write_frames(folder: Path, index: int, count: int = 8, name: str = "{:05d}.jpg", first: int = 1) -> None:
-    """Writes pictures of 32 × 24 in the colour of class ``index``, numbered from ``first``."""
+    """Write images of 32 × 24 in the colour of class ``index``, numbered from ``first``."""
     folder.mkdir(parents=True, exist_ok=True)
     colour = torch.randint(0, 200, (3,), generator=torch.Generator().manual_seed(index))
     picture = Image.fromarray(colour.expand(24, 32, 3).to(torch.uint8).numpy())

@@ -1,4 +1,4 @@
-"""One's own annotated video."""
+"""Custom detection data in COCO format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fake.clips import write_clip, write_frames
 
 
 def content(split: str) -> dict:
-    """A folder of pictures of which every other is annotated, and a video file."""
+    """A folder of images of which every other is annotated, and a video file."""
     videos = [{"id": 1, "name": f"{split}_street", "fps": 25}, {"id": 2, "file_name": f"{split}_yard.mp4"}]
     images = [
         {"id": number, "video_id": 1, "frame_id": number, "file_name": f"frames/{split}_street/{2 * number:06d}.jpg"}

@@ -16,7 +16,7 @@ VOCABULARY = (
 
 
 def make(root: Path) -> None:
-    """``rgb/ID_00000.mp4``, the vocabulary and the lists; version 1 calls every dive the first."""
+    """Write ``rgb/ID_00000.mp4``, the vocabulary and the lists; version 1 labels every dive as class 0."""
     root.mkdir(exist_ok=True)
     (root / "Diving48_vocab.json").write_text(json.dumps(VOCABULARY))
     for split, count in (("train", 2), ("test", 1)):

@@ -12,7 +12,7 @@ USES = {1: (1, 1, 2, 0), 2: (1, 2, 1, 0), 3: (2, 1, 1, 0)}
 
 
 def make(root: Path) -> None:
-    """``CLASS/VIDEO.avi``, with the signs that names there hold, and ``testTrainMulti_7030_splits``."""
+    """Write ``CLASS/VIDEO.avi``, with special characters as in official names, and ``testTrainMulti_7030_splits``."""
     lists = root / "testTrainMulti_7030_splits"
     lists.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(CLASSES):

@@ -17,7 +17,7 @@ VIDEOS = {
 
 
 def xml(objects) -> str:
-    """An annotation as the owners write it; ``objects``: synset, track or None, xmin, ymin, xmax, ymax."""
+    """Return an annotation in the official format; ``objects``: synset, track or None, xmin, ymin, xmax, ymax."""
     parts = []
     for synset, track, xmin, ymin, xmax, ymax in objects:
         tracked = "" if track is None else f"<trackid>{track}</trackid>"
@@ -31,7 +31,7 @@ def xml(objects) -> str:
 
 
 def objects(frame: int):
-    """A car that moves a pixel a frame, and from frame 2 on a dog that does not."""
+    """A car that moves one pixel per frame, and from frame 2 on a static dog."""
     return [(CAR, 0, frame, 2, frame + 9, 11), *([(DOG, 1, 4, 12, 13, 21)] if frame >= 2 else [])]
 
 

@@ -1,4 +1,4 @@
-"""Jester, as TwentyBN gave it out."""
+"""Jester in TwentyBN's layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANSWERS = {"109621": 2, "145149": 1}
 
 
 def make(root: Path) -> None:
-    """As TwentyBN gave it out."""
+    """Write TwentyBN's layout."""
     write_lists(root, "jester-v1-")
     for label, video in [(label, video) for videos in SPLITS.values() for video, label in videos.items()]:
         write_frames(root / "20bn-jester-v1" / video, label)

@@ -1,4 +1,4 @@
-"""Kinetics of any edition, and the lists of Mini-Kinetics beside it."""
+"""Kinetics of any edition, with the lists of Mini-Kinetics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ NUMBERS = {"train": 2, "val": 1, "test": 1}
 
 
 def make(root: Path) -> None:
-    """``SPLIT/CLASS/ID_START_END.mp4`` and ``annotations/SPLIT.csv`` as the Common Visual Data Foundation has them."""
+    """Write ``SPLIT/CLASS/ID_START_END.mp4`` and ``annotations/SPLIT.csv`` in the official layout."""
     lists = {"train": [], "val": []}
     for split, count in NUMBERS.items():
         rows = []
         for index, label in enumerate(CLASSES):
             for number in range(count):
-                video = f"-{split:_<5}{index:02d}{number:02d}x"  # eleven characters, as YouTube's
+                video = f"-{split:_<5}{index:02d}{number:02d}x"  # eleven characters, like a YouTube id
                 write_clip(root / split / label / f"{video}_{10 * number:06d}_{10 * number + 10:06d}.mp4", index)
                 rows.append((label, video, 10 * number, 10 * number + 10, split, 0))
                 if split in lists and index % 2 == 0:
@@ -29,7 +29,7 @@ def make(root: Path) -> None:
 
 
 def make_flat(root: Path) -> None:
-    """DeepMind's files without labels for test, and the clips in the folders of a split's archives, not by class."""
+    """Write DeepMind's files without test labels, and the clips in split folders, not class folders."""
     make(root)
     annotations = root / "annotations"
     (annotations / "val.csv").rename(annotations / "validate.csv")

@@ -10,7 +10,7 @@ CLASSES = ("boomerang", "ski jumping", "jōdō", "model aircraft")
 
 
 def make(root: Path) -> None:
-    """``labels.txt``, AdaMML's lists of addresses with ``ID.mp4``, and BEAR's with ``SPLIT/CLASS/NUMBER.mp4``."""
+    """Write ``labels.txt``, AdaMML's lists of URLs with ``ID.mp4``, and BEAR's with ``SPLIT/CLASS/NUMBER.mp4``."""
     root.mkdir(exist_ok=True)
     (root / "labels.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
     for split, count in (("train", 2), ("test", 1)):

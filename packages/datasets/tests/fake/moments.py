@@ -10,12 +10,12 @@ CLASSES = ("clapping", "adult+female+singing", "dropping", "burying")
 
 
 def make(root: Path) -> None:
-    """``training``, ``validation``, ``trainingSet.csv``, ``validationSet.csv`` and ``moments_categories.txt``."""
+    """Write ``training``, ``validation``, ``trainingSet.csv``, ``validationSet.csv`` and ``moments_categories.txt``."""
     for folder, count in (("training", 2), ("validation", 1)):
         lines = []
         for index, label in enumerate(CLASSES):
             for number in range(count):
-                name = f"{label}/yt-_0aVz{folder[0]}xRTCY_{number}.mp4"  # one name in several classes, as there
+                name = f"{label}/yt-_0aVz{folder[0]}xRTCY_{number}.mp4"  # same name in several classes
                 write_clip(root / folder / name, index)
                 lines.append(f"{name},{label},{3 + number},0\n")
         (root / f"{folder}Set.csv").write_text("".join(lines))

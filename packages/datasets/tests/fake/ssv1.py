@@ -1,4 +1,4 @@
-"""Something-Something V1, as TwentyBN gave it out."""
+"""Something-Something V1 in TwentyBN's layout."""
 
 from __future__ import annotations
 

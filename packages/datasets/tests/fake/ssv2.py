@@ -1,4 +1,4 @@
-"""Something-Something V2, as Qualcomm and TwentyBN gave it out."""
+"""Something-Something V2 in Qualcomm's and TwentyBN's layout."""
 
 from __future__ import annotations
 

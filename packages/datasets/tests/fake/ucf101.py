@@ -10,7 +10,7 @@ CLASSES = ("ApplyEyeMakeup", "Archery", "HandstandPushups", "YoYo")
 
 
 def make(root: Path) -> None:
-    """``UCF-101/CLASS/v_CLASS_g01_c01.avi`` and ``ucfTrainTestlist``, with Windows' ends of line as published."""
+    """Write ``UCF-101/CLASS/v_CLASS_g01_c01.avi`` and ``ucfTrainTestlist``, with Windows line endings as published."""
     lists = {f"{split}list{fold:02d}": [] for split in ("train", "test") for fold in (1, 2, 3)}
     for index, label in enumerate(CLASSES):
         for group in (1, 2, 3):
