@@ -1,4 +1,4 @@
-"""3D ResNet-RS passes what every model must fulfil."""
+"""Conformance tests of 3D ResNet-RS."""
 
 from __future__ import annotations
 

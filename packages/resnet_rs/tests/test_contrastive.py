@@ -1,4 +1,4 @@
-"""Contrastive pre-training against direct computation."""
+"""Contrastive pre-training, compared with direct computation."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_info_nce_by_hand() -> None:
     assert top1 == right / 8
 
 
-def test_equal_pairs_are_found() -> None:
+def test_loss_of_equal_pairs_is_small() -> None:
     loss, top1 = info_nce(F.normalize(PAIRS[::2]).repeat_interleave(2, 0), 0.01)
     assert top1 == 1
     assert loss < 1e-3
 
 
 def rank(number: int, store: str, weight: torch.Tensor, results: dict) -> None:
-    torch.set_num_threads(1)  # the parent's do not survive the fork
+    torch.set_num_threads(1)  # the parent's threads do not survive the fork
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
     weight = weight.clone().requires_grad_()
     loss, _ = info_nce(F.normalize(PAIRS[4 * number : 4 * number + 4] @ weight), 0.1)
@@ -56,7 +56,7 @@ def test_two_processes_equal_one(tmp_path) -> None:
     loss, _ = info_nce(F.normalize(PAIRS @ alone), 0.1)
     loss.backward()
     assert (loss0 + loss1) / 2 == pytest.approx(loss.item(), rel=1e-5)
-    # DistributedDataParallel takes the mean of the processes' gradients.
+    # DistributedDataParallel averages the gradients over the processes.
     torch.testing.assert_close((torch.tensor(grad0) + torch.tensor(grad1)) / 2, alone.grad, rtol=1e-4, atol=1e-5)
 
 
@@ -77,12 +77,12 @@ def module() -> ContrastiveModule:
     return ContrastiveModule(Task.numbered(3), clip={"frames": 2, "size": 32}, hidden=16, dimensions=8)
 
 
-def test_wants_pairs(module: ContrastiveModule) -> None:
+def test_clips_are_pairs(module: ContrastiveModule) -> None:
     assert module.clip_spec.pairs
     assert module.task.num_classes == 1
 
 
-def test_loss_reaches_network_and_projection(module: ContrastiveModule) -> None:
+def test_gradients_reach_network_and_projection(module: ContrastiveModule) -> None:
     batch = tiny_batch(rows=4, frames=2, size=32, classes=3)
     batch["ids"] = ["a", "a", "b", "b"]
     module.train()
@@ -91,17 +91,17 @@ def test_loss_reaches_network_and_projection(module: ContrastiveModule) -> None:
     assert module.embed(batch["inputs"]["rgb"]).norm(dim=1).tolist() == pytest.approx([1] * 4)
 
 
-def test_rows_that_are_no_pairs_are_refused(module: ContrastiveModule) -> None:
+def test_rows_must_be_pairs(module: ContrastiveModule) -> None:
     batch = tiny_batch(rows=4, frames=2, size=32, classes=3)
-    with pytest.raises(UserError, match="two clips of each video one after the other"):
+    with pytest.raises(UserError, match="two clips of each video in adjacent rows"):
         module(batch)
 
 
-def test_only_the_network_costs(module: ContrastiveModule) -> None:
+def test_costs_are_of_the_network_only(module: ContrastiveModule) -> None:
     assert list(module.costs()) == ["network"]
 
 
 @pytest.mark.parametrize("step", ["test_step", "predict_step"])
-def test_has_nothing_to_predict(module: ContrastiveModule, step: str) -> None:
+def test_testing_and_prediction_are_refused(module: ContrastiveModule, step: str) -> None:
     with pytest.raises(UserError, match=r"--model resnet_rs --model\.weights"):
         getattr(module, step)({}, 0)

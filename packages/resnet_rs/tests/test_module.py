@@ -1,4 +1,4 @@
-"""What the command line gives to 3D ResNet-RS."""
+"""Options and weights of the 3D ResNet-RS module."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(("frames", "pool", "multiple"), [(5, 1, 2), (6, 2, 4)])
-def test_frames_that_do_not_divide(frames: int, pool: int, multiple: int) -> None:
-    with pytest.raises(UserError, match=rf"clip of {frames} frames: .* multiple of {multiple}, e.g. 4"):
+def test_number_of_frames_must_be_a_multiple_of_the_stride(frames: int, pool: int, multiple: int) -> None:
+    with pytest.raises(UserError, match=rf"must be a multiple of {multiple} .*, got {frames}; use e.g. 4"):
         ResNetRSModule(TASK, clip={"frames": frames}, pool_temporal_stride=pool)
 
 
@@ -40,7 +40,7 @@ def test_segments_count_as_frames() -> None:
         assert ResNetRSModule(TASK, clip={"frames": 1, "segments": 4, "size": 32}).clip_spec.num_frames == 4
 
 
-def test_published_figures_are_of_the_papers_networks_only() -> None:
+def test_published_figures_belong_to_the_papers_networks_only() -> None:
     with torch.device("meta"):
         kinetics = Task.numbered(400)
         assert ResNetRSModule(kinetics).published() == {"top1": 78.2}
@@ -73,7 +73,7 @@ def test_options_that_change_the_network_hide_published_figures(options: Any, sa
         assert module.family()[0]["parameters"] == 48_129_840, "always the paper's networks"
 
 
-def test_family_is_what_is_built() -> None:
+def test_family_lists_the_parameters_and_macs_of_the_networks() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = ResNetRSModule(Task.numbered(400))
         model.net.eval()(torch.empty(1, 3, 32, 224, 224))
@@ -87,11 +87,11 @@ def test_average_of_weights_includes_statistics() -> None:
     with torch.device("meta"):
         module = ResNetRSModule(TASK, clip=CLIP, optim={"ema": 0.9})
     (average,) = module.configure_callbacks()
-    assert average._use_buffers  # the official recipe evaluates averaged statistics
+    assert average._use_buffers  # the official recipe averages the statistics, too
 
 
 @pytest.mark.parametrize("decay_all", [False, True])
-def test_decay_of_norms_and_biases_is_a_switch(decay_all: bool) -> None:
+def test_decay_all_includes_norms_and_biases(decay_all: bool) -> None:
     optim = {"name": "sgd", "weight_decay": 0.1, "decay_all": decay_all}
     with torch.device("meta"):
         module = ResNetRSModule(TASK, clip=CLIP, optim=optim)
@@ -101,7 +101,7 @@ def test_decay_of_norms_and_biases_is_a_switch(decay_all: bool) -> None:
     assert all((id(p) in decayed) == (decay_all or p.dim() > 1) for p in module.parameters())
 
 
-def test_probe_trains_the_classifier_on_features_of_length_one(pretrained: str) -> None:
+def test_linear_probe_trains_the_classifier_on_features_of_length_one(pretrained: str) -> None:
     module = ResNetRSModule(TASK, clip=CLIP, linear_probe=True, dropout=0.0)
     module._freeze()
     assert {name for name, p in module.named_parameters() if p.requires_grad} == {
@@ -115,7 +115,7 @@ def test_probe_trains_the_classifier_on_features_of_length_one(pretrained: str) 
     torch.testing.assert_close(module(batch).logits, module.net.classifier(features))
 
 
-def test_weights_of_the_pre_training(pretrained: str) -> None:
+def test_weights_of_contrastive_pre_training(pretrained: str) -> None:
     torch.manual_seed(0)
     module = ResNetRSModule(TASK, clip=CLIP)
     classifier = module.net.classifier.weight.clone()
@@ -127,7 +127,7 @@ def test_weights_of_the_pre_training(pretrained: str) -> None:
     assert torch.equal(module.net.classifier.weight, classifier)
 
 
-def test_weights_of_another_pre_training_are_refused(pretrained: str) -> None:
+def test_weights_of_another_network_are_refused(pretrained: str) -> None:
     with torch.device("meta"):
         module = ResNetRSModule(TASK, clip=CLIP, stem="v0")
     with pytest.raises(UserError, match=r"last\.ckpt does not fit this network: .*stem\.0"):
@@ -140,7 +140,7 @@ def test_weights_with_another_number_of_classes_keep_the_classifier(tmp_path) ->
     assert ResNetRSModule(TASK, clip=CLIP).load_weights(path) == ["net.classifier.bias", "net.classifier.weight"]
 
 
-def test_compiled_bottlenecks_keep_cost_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_bottlenecks_keep_costs_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
     module = ResNetRSModule(TASK, clip=CLIP, compile=True)

@@ -1,4 +1,4 @@
-"""Building blocks and network against direct computation."""
+"""Building blocks and network, compared with direct computation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidcore_resnet_rs.network import ResNetRS3D
 
 
 def randomise(net: nn.Module) -> nn.Module:
-    """A fresh network normalises with 0 and 1: this one does not."""
+    """Draw random statistics and weights of batch normalisation, which are 0 and 1 in a new network."""
     torch.manual_seed(0)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm3d):
@@ -57,7 +57,7 @@ def test_bottleneck_by_hand(position: str) -> None:
     torch.testing.assert_close(layer(x), (y + shortcut).relu())
 
 
-def test_se_ratio_is_of_the_output() -> None:
+def test_se_ratio_is_a_share_of_the_output_channels() -> None:
     assert Bottleneck(16, 8).attention.se.reduce.out_features == 8
 
 
@@ -103,15 +103,15 @@ def test_sizes(stem: str, pool: int, out: int) -> None:
     "options",
     [{"stem": "v2"}, {"gating": "first"}, {"gating_position": "inside"}, {"pool_temporal_stride": 3}],
 )
-def test_wrong_options_name_the_right_ones(options: dict[str, object]) -> None:
+def test_errors_name_the_allowed_values(options: dict[str, object]) -> None:
     ((name, value),) = options.items()
     with pytest.raises(UserError, match=rf"{name} must be one of .*, got {value!r}"):
         ResNetRS3D(50, **options)
 
 
 @pytest.mark.parametrize("kernels", [((1,), (1,), (3,)), ((1,), (1,), (3,), (2,))])
-def test_wrong_temporal_kernels(kernels: tuple[tuple[int, ...], ...]) -> None:
-    with pytest.raises(UserError, match="must be odd, for each of 4 stages"):
+def test_invalid_temporal_kernels(kernels: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(UserError, match="temporal_kernels must be 4 lists of odd numbers"):
         ResNetRS3D(50, temporal_kernels=kernels)
 
 
@@ -139,7 +139,7 @@ def test_logits_are_classified_features(small: nn.Module) -> None:
         assert small.features(clip).shape == (1, small.num_features)
 
 
-def test_checkpointing_changes_nothing_but_memory() -> None:
+def test_checkpointing_changes_memory_only() -> None:
     plain = randomise(ResNetRS3D(50, num_classes=3, stochastic_depth=0.5)).train()
     checkpointed = copy.deepcopy(plain)
     checkpointed.checkpointing = True
@@ -168,7 +168,7 @@ def test_checkpointing_changes_nothing_but_memory() -> None:
     assert saved[True] < saved[False] / 2
 
 
-def test_gradients_reach_all(small: nn.Module) -> None:
+def test_gradients_reach_all_parameters(small: nn.Module) -> None:
     net = copy.deepcopy(small).train()
     F.cross_entropy(net(torch.rand(2, 3, 4, 32, 32)), torch.tensor([0, 4])).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []

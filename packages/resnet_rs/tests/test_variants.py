@@ -1,4 +1,4 @@
-"""The tables against published and independently counted figures."""
+"""Tables of variants, compared with published and independently counted figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidcore.errors import UserError
 from vidcore_resnet_rs.network import ResNetRS3D
 from vidcore_resnet_rs.variants import BLOCKS, LADDER, Step, macs, scaled
 
-# With 400 classes: as released; without gating; gating everywhere; without gating and squeeze-excitation.
+# With 400 classes: default; without self-gating; self-gating in all; without self-gating and squeeze-excitation.
 PARAMETERS = {
     50: (48_129_840, 42_555_440, 62_690_096, 32_476_784),
     101: (84_969_520, 79_395_120, 117_372_976, 60_381_808),
@@ -22,7 +22,7 @@ PARAMETERS = {
 }
 OPTIONS = ({}, {"gating": "none"}, {"gating": "all"}, {"gating": "none", "se_ratio": 0})
 
-# GMACs of a clip, counted on another implementation: frames and size, by depth.
+# GMACs per clip by depth, frames and size, counted with another implementation.
 COUNTED = {
     50: {(32, 224): 88.0, (32, 256): 115.0, (48, 224): 132.0, (48, 256): 172.4},
     101: {(32, 224): 175.4, (32, 256): 229.1, (48, 224): 263.1, (48, 256): 343.6},
@@ -33,7 +33,7 @@ COUNTED = {
     350: {(32, 224): 547.6, (32, 256): 715.2, (48, 224): 821.4, (48, 256): 1072.8},
 }
 HALVED = {50: 47.2, 101: 90.9, 152: 131.3, 200: 159.3}
-"""32 frames of 224², with a pool that halves time once more."""
+"""GMACs of 32 frames of 224² with a temporal stride of 2 in the pooling layer, by depth."""
 
 
 def counted(net: ResNetRS3D, frames: int, size: int) -> float:
@@ -61,14 +61,14 @@ def test_macs(depth: int) -> None:
 
 
 @pytest.mark.parametrize(("frames", "size"), [(48, 256), (9, 75), (7, 33), (1, 1)])
-def test_closed_form_is_what_is_counted(frames: int, size: int) -> None:
+def test_closed_form_equals_counted_macs(frames: int, size: int) -> None:
     with torch.device("meta"):
         assert counted(ResNetRS3D(50, 11), frames, size) == macs(50, frames, size, 11)
         assert counted(ResNetRS3D(50, 11, pool_temporal_stride=2), frames, size) == macs(50, frames, size, 11, 2)
 
 
 @pytest.mark.parametrize(("depth", "gmacs"), HALVED.items())
-def test_macs_with_time_halved_twice(depth: int, gmacs: float) -> None:
+def test_macs_with_two_temporal_strides(depth: int, gmacs: float) -> None:
     assert macs(depth, 32, 224, pool_temporal_stride=2) / 1e9 == pytest.approx(gmacs, abs=0.051)
 
 
@@ -80,7 +80,7 @@ def test_backbone_of_the_contrastive_paper() -> None:
     assert counted(net, 16, 224) / 1e9 == pytest.approx(45.5, abs=0.051)
 
 
-def test_the_ladder_costs_more_with_each_step() -> None:
+def test_cost_grows_along_the_ladder() -> None:
     costs = [macs(step.depth, step.frames, 224) for step in LADDER]
     assert costs == sorted(costs)
 
@@ -96,10 +96,10 @@ def test_scaled(gmacs: float, depth: int, frames: int) -> None:
 
 def test_scaled_at_another_size() -> None:
     assert scaled(120, size=256).depth == 50
-    with pytest.raises(UserError, match=r"88.1 GMACs are too few.*115.0 at 256²"):
+    with pytest.raises(UserError, match=r"gmacs must be at least 115.0 .*256²\), got 88.1"):
         scaled(88.1, size=256)
 
 
-def test_unknown_depth_names_the_known() -> None:
+def test_unknown_depth() -> None:
     with pytest.raises(UserError, match=r"depth must be one of 50, 101, .*350, got 51"):
         ResNetRS3D(51)

@@ -1,24 +1,27 @@
-"""The building blocks of 3D ResNet-RS."""
+"""Building blocks of 3D ResNet-RS."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from vidcore.nn import ConvNorm, SqueezeExcite
+from vidcore_resnet_rs.variants import GatingPosition, StemVersion
 
 relu = partial(nn.ReLU, inplace=True)
-GatingPosition = Literal["before_se", "after_se"]
 
 
 class Stem(nn.Sequential):
-    """``v1``, three small convolutions as in ResNet-D, or ``v0``, one of 5×7×7; both halve time, height and width."""
+    """Stem of the network; halves time, height and width.
 
-    def __init__(self, version: Literal["v0", "v1"]) -> None:
+    Args:
+        version: ``v1``: three convolutions, as in ResNet-D. ``v0``: one 5×7×7 convolution.
+    """
+
+    def __init__(self, version: StemVersion) -> None:
         if version == "v0":
             super().__init__(ConvNorm(3, 64, (5, 7, 7), (2, 2, 2), activation=relu))
         else:
@@ -30,29 +33,33 @@ class Stem(nn.Sequential):
 
 
 class SelfGating(nn.Module):
-    """Scales each channel by a gate in [0, 1] that is linear in the channels' means over the clip (S3D-G)."""
+    """Self-gating of S3D-G (arXiv:1712.04851): each channel is scaled by a sigmoid gate of the channels' means.
+
+    Args:
+        channels: C, number of channels.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to the same."""
+        """Scale the channels of a feature map (B, C, T, H, W)."""
         return x * torch.sigmoid(self.linear(x.mean((2, 3, 4))))[:, :, None, None, None]
 
 
 class Bottleneck(nn.Module):
-    """Temporal, spatial and pointwise convolution, self-gating, squeeze-excitation, and a shortcut.
+    """Bottleneck block: temporal, spatial and pointwise convolution, self-gating, squeeze-excitation and a shortcut.
 
     Args:
         in_channels: Channels of the input.
-        width: Channels between the convolutions; the output has four times as many.
-        temporal_kernel: Of the first convolution.
-        stride: Spatial stride, of the second convolution and the shortcut.
-        se_ratio: Hidden channels of squeeze-excitation as a share of the output's; 0: none.
-        gating: Whether there is self-gating.
-        gating_position: Of self-gating, beside squeeze-excitation.
-        drop: Probability with which training leaves the residual branch of a sample out (stochastic depth).
+        width: Channels of the temporal and the spatial convolution; the output has 4 · ``width``.
+        temporal_kernel: Kernel size of the temporal convolution in frames.
+        stride: Spatial stride of the spatial convolution and of the shortcut.
+        se_ratio: Hidden channels of squeeze-excitation as a share of the output channels; 0: no squeeze-excitation.
+        gating: Whether the block has self-gating.
+        gating_position: Whether self-gating comes before or after squeeze-excitation.
+        drop: Probability of dropping the residual branch of a sample in training (stochastic depth).
     """
 
     def __init__(
@@ -78,11 +85,11 @@ class Bottleneck(nn.Module):
         for name, gate in (gates | squeeze if gating_position == "before_se" else squeeze | gates).items():
             self.attention.add_module(name, gate)
         self.drop = StochasticDepth(drop, "row")
-        changes = in_channels != out or stride != 1
-        self.shortcut = ConvNorm(in_channels, out, stride=spatial, activation=None) if changes else nn.Identity()
+        projects = in_channels != out or stride != 1
+        self.shortcut = ConvNorm(in_channels, out, stride=spatial, activation=None) if projects else nn.Identity()
         self.activation = relu()
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, 4·width, T, H / stride, W / stride), rounded up."""
+        """Compute (B, 4·width, T, H / stride, W / stride), rounded up, of a feature map (B, C, T, H, W)."""
         residual = self.attention(self.pointwise(self.spatial(self.temporal(x))))
         return self.activation(self.drop(residual) + self.shortcut(x))

@@ -1,11 +1,11 @@
-"""3D ResNet-RS as a plugin of vidcore."""
+"""The LightningModule of 3D ResNet-RS."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -20,38 +20,47 @@ from vidcore.module import VideoModule
 from vidcore.optim import Stage
 from vidcore.task import Task
 from vidcore.weights import other_classifier, read_weights
-from vidcore_resnet_rs.layers import GatingPosition
 from vidcore_resnet_rs.network import ResNetRS3D
-from vidcore_resnet_rs.variants import LADDER, TEMPORAL_KERNELS, macs
+from vidcore_resnet_rs.variants import (
+    LADDER,
+    TEMPORAL_KERNELS,
+    Gating,
+    GatingPosition,
+    PoolStride,
+    ResNetRSConfig,
+    StemVersion,
+    macs,
+)
 
 CLIP = ClipSpec(frames=32, stride=2, size=224, short_side=256)
 
 
 class ResNetRSModule(VideoModule):
-    """3D ResNet-RS, trained from scratch, from ``weights``, or as a linear probe of them.
+    """3D ResNet-RS, trained from scratch, fine-tuned from ``weights``, or as a linear probe on them.
 
     Args:
-        task: What is predicted.
-        depth: See :class:`~vidcore_resnet_rs.network.ResNetRS3D`, as for all that follow up to ``checkpointing``.
+        task: Task of the data.
+        depth: See :class:`~vidcore_resnet_rs.variants.ResNetRSConfig`, as for all arguments up to ``checkpointing``.
         stem: ``v1`` or ``v0``.
         pool_temporal_stride: 1 or 2.
-        se_ratio: 0: no squeeze-excitation.
+        se_ratio: Hidden channels of squeeze-excitation as a share of the output channels. 0: no squeeze-excitation.
         gating: ``last``, ``all`` or ``none``.
         gating_position: ``before_se`` or ``after_se``.
-        temporal_kernels: Of each stage.
-        stochastic_depth: In the last stage.
-        dropout: Before the classifier.
-        bn_momentum: The official recipe has 1, statistics of the last batch only, which the moving average of the
-            weights (``optim.ema``) then averages with them; without it evaluation needs 0.1 or less.
-        checkpointing: Less memory, more time.
-        channels_last: Keeps weights with the channels last in memory; on a CPU the convolutions always do.
-        compile: Compiles the network (``torch.compile``) when training or testing begins.
-        linear_probe: Only the classifier trains, on features of length 1 (Qian et al., CVPR 2021).
-        **kwargs: See :class:`vidcore.VideoModule`. ``weights`` may be what ``resnet_rs_cvrl`` trained.
+        temporal_kernels: Temporal kernel sizes of each stage.
+        stochastic_depth: Probability of dropping a residual branch in the last stage.
+        dropout: Dropout probability before the classifier.
+        bn_momentum: Weight of the current batch in the running statistics. The official recipe uses 1 (statistics of
+            the last batch only) together with a moving average of weights and statistics (``optim.ema``). Use 0.1 or
+            less without the moving average.
+        checkpointing: Recompute activations in the backward pass, for less memory and more time.
+        channels_last: Keep weights in the channels-last memory format. Convolutions on a CPU always use it.
+        compile: Compile the network with ``torch.compile`` when training or testing starts.
+        linear_probe: Train only the classifier, on features scaled to length 1 (Qian et al., CVPR 2021).
+        **kwargs: See :class:`vidcore.VideoModule`. ``weights`` can be a checkpoint of ``resnet_rs_cvrl``.
 
     Raises:
-        OptionError: A value outside its range or its choices.
-        UserError: A clip whose frames the temporal strides do not divide.
+        OptionError: An option has an invalid value.
+        UserError: The temporal strides do not divide the number of frames.
     """
 
     RANGES: ClassVar[dict[str, str]] = {
@@ -65,10 +74,10 @@ class ResNetRSModule(VideoModule):
         self,
         task: Task,
         depth: int = 50,
-        stem: Literal["v0", "v1"] = "v1",
-        pool_temporal_stride: Literal[1, 2] = 1,
+        stem: StemVersion = "v1",
+        pool_temporal_stride: PoolStride = 1,
         se_ratio: float = 0.25,
-        gating: Literal["last", "all", "none"] = "last",
+        gating: Gating = "last",
         gating_position: GatingPosition = "before_se",
         temporal_kernels: Sequence[Sequence[int]] = TEMPORAL_KERNELS,
         stochastic_depth: float = 0.1,
@@ -82,79 +91,72 @@ class ResNetRSModule(VideoModule):
     ) -> None:
         super().__init__(task, CLIP, **kwargs)
         check_frames(self.clip_spec, pool_temporal_stride)
-        self.net = ResNetRS3D(
-            depth,
-            self.task.num_classes,
-            stem,
-            pool_temporal_stride,
-            se_ratio,
-            gating,
-            gating_position,
-            temporal_kernels,
-            stochastic_depth,
-            dropout,
-            bn_momentum,
-            checkpointing,
-        )
-        self.depth, self.compile_network, self.linear_probe = depth, compile, linear_probe
+        config = ResNetRSConfig(
+            depth=depth, num_classes=self.task.num_classes, stem=stem, pool_temporal_stride=pool_temporal_stride,
+            se_ratio=se_ratio, gating=gating, gating_position=gating_position, temporal_kernels=temporal_kernels,
+            stochastic_depth=stochastic_depth, dropout=dropout, bn_momentum=bn_momentum, checkpointing=checkpointing,
+        )  # fmt: skip
+        self.net = ResNetRS3D(config=config)
+        self.compile_network, self.linear_probe = compile, linear_probe
         if channels_last:
             self.net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, batch: Batch) -> Output:
-        """Logits of whole clips."""
+        """Compute the logits of a batch of clips."""
         features: Tensor = self.net.features(batch["inputs"]["rgb"])
         return Output(logits=self.net.classify(F.normalize(features) if self.linear_probe else features))
 
     def setup(self, stage: str) -> None:
-        """Compiles the bottlenecks, one by one: there are few kinds of them in a deep network."""
+        """Compile the bottlenecks if ``compile`` is set; see :meth:`ResNetRS3D.compile_bottlenecks`."""
         super().setup(stage)
         if self.compile_network:
-            self.costs()  # what is compiled cannot be counted
+            self.costs()  # first: MACs of compiled modules cannot be counted
             self.net.compile_bottlenecks()
 
     def stages(self) -> Sequence[Stage]:
-        """One in which the classifier trains, for a linear probe."""
+        """Return one stage that trains the classifier for a linear probe; otherwise none."""
         return (Stage("linear probe", 1, self.optim, ("net.classifier.*",)),) if self.linear_probe else ()
 
     def load_weights(self, path: str | Path) -> list[str]:
-        """Loads weights as any model does, or those of a contrastive pre-training, which have no classifier.
+        """Load weights; those of contrastive pre-training have no classifier.
+
+        Args:
+            path: See :meth:`vidcore.VideoModule.load_weights`; also a checkpoint of ``resnet_rs_cvrl``.
 
         Returns:
-            Names of the parameters that are as initialised.
+            Names of the parameters that keep their initial values.
 
         Raises:
-            UserError: The file is unreadable, or belongs to another network.
+            UserError: The file cannot be read, or holds the weights of another network.
         """
-        theirs = read_weights(path)
-        if not any(name.startswith("projection.") for name in theirs):
+        tensors = read_weights(path)
+        if not any(name.startswith("projection.") for name in tensors):
             return super().load_weights(path)
         ours = self.state_dict()
         classifier = {name: value for name, value in ours.items() if name.startswith("net.classifier.")}
-        network = {name: value for name, value in theirs.items() if name.startswith("net.")}
+        network = {name: value for name, value in tensors.items() if name.startswith("net.")}
         other_classifier(network | classifier, ours, self.task.num_classes, f"{path} does not fit this network")
         self.load_state_dict(network, strict=False)
-        rank_zero_info(f"weights from {path}, pre-trained by contrast; the classifier is as initialised")
+        rank_zero_info(
+            f"loaded weights of contrastive pre-training from {path}; the classifier keeps its initial values"
+        )
         return sorted(classifier)
 
     def published(self) -> dict[str, float]:
-        """The paper's top-1 accuracy on Kinetics-400, where this is one of its models and its clip, of 224² or 256²."""
-        spec, options = (
-            self.clip_spec,
-            {"pool_temporal_stride": 1, "gating_position": "before_se", "linear_probe": False},
-        )
-        found = [step for step in LADDER if (step.depth, step.frames) == (self.depth, spec.frames)]
-        if (
-            not found
-            or replace(spec, size=CLIP.size, short_side=CLIP.short_side) != replace(CLIP, frames=spec.frames)
-            or spec.size not in (CLIP.size, 256)
-            or any(self.hparams[name] != value for name, value in options.items())
-            or _shapes(self.net) != _shapes(_network(self.depth, self.reference_task.num_classes))
-        ):
+        """Return the paper's top-1 accuracy on Kinetics-400 if network and clip are the paper's, at 224² or 256²."""
+        config, clip = self.net.config, self.clip_spec
+        paper = ResNetRSConfig(
+            depth=config.depth, num_classes=self.reference_task.num_classes, stochastic_depth=config.stochastic_depth,
+            dropout=config.dropout, bn_momentum=config.bn_momentum, checkpointing=config.checkpointing,
+        )  # fmt: skip
+        same_clip = replace(clip, size=CLIP.size, short_side=CLIP.short_side) == replace(CLIP, frames=clip.frames)
+        if config != paper or self.linear_probe or not same_clip or clip.size not in (CLIP.size, 256):
             return {}
-        return {"top1": found[0].top1}
+        top1 = {(step.depth, step.frames): step.top1 for step in LADDER}.get((config.depth, clip.frames))
+        return {"top1": top1} if top1 else {}
 
     def family(self) -> list[dict[str, Any]]:
-        """The paper's models in the order of their cost, with 400 classes and clips of 224²."""
+        """Return the paper's ladder with its cost for 400 classes and clips of 224²."""
         classes, size = self.reference_task.num_classes, CLIP.size
         return [
             {
@@ -169,25 +171,21 @@ class ResNetRSModule(VideoModule):
 
 
 def check_frames(spec: ClipSpec, pool_temporal_stride: int) -> None:
-    """Refuses a clip whose frames the network's temporal strides do not divide.
+    """Check that the network's temporal strides divide the number of frames.
 
     Raises:
-        UserError: Says what divides them.
+        UserError: They do not; the message names the divisor.
     """
     stride = 2 * pool_temporal_stride
     if spec.num_frames % stride:
         nearest = max(stride, spec.num_frames // stride * stride)
         raise UserError(
-            f"clip of {spec.num_frames} frames: 3D ResNet-RS takes each {stride} frames together, "
-            f"so their number must be a multiple of {stride}, e.g. {nearest}"
+            f"number of frames per clip must be a multiple of {stride} (the temporal stride of 3D ResNet-RS), "
+            f"got {spec.num_frames}; use e.g. {nearest}"
         )
 
 
 def _network(depth: int, num_classes: int) -> ResNetRS3D:
-    """The network with its default options, without memory for its weights."""
+    """Build the network with default options on the meta device."""
     with torch.device("meta"):
         return ResNetRS3D(depth, num_classes)
-
-
-def _shapes(net: ResNetRS3D) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in net.state_dict().items()}

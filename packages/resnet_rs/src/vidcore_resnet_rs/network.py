@@ -1,108 +1,78 @@
-"""3D ResNet-RS."""
+"""The 3D ResNet-RS network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch._dynamo
 from torch import Tensor, nn
 
-from vidcore.errors import OptionError
 from vidcore.nn import SameMaxPool3d, check_clip, checkpointed, draw_weights, set_bn_momentum
-from vidcore.ranges import check_choice
-from vidcore_resnet_rs.layers import Bottleneck, GatingPosition, SelfGating, Stem
-from vidcore_resnet_rs.variants import TEMPORAL_KERNELS, WIDTHS, find_blocks
+from vidcore_resnet_rs.layers import Bottleneck, SelfGating, Stem
+from vidcore_resnet_rs.variants import WIDTHS, ResNetRSConfig
 
 
 class ResNetRS3D(nn.Module):
-    """3D ResNet-RS, and with other options the plain 3D ResNet that it is measured against.
+    """3D ResNet-RS (Du et al., 2021, arXiv:2109.01696); with other options the plain 3D ResNet that it improves on.
 
-    Du et al., 2021 (arXiv:2109.01696), as in the authors' released code; where its text and that code differ, in which
-    bottlenecks have self-gating and on which side of squeeze-excitation, the code is the default. Any number of frames
-    and any height and width work.
+    The network follows the authors' released code. Where the paper's text differs from that code (which bottlenecks
+    have self-gating, and on which side of squeeze-excitation), the code's choice is the default. Clips can have any
+    number of frames and any height and width.
 
     Args:
-        depth: 50, 101, 152, 200, 270, 300 or 350.
-        num_classes: Number of classes K; 0: no classifier, the logits are the features.
-        stem: ``v1`` (ResNet-D) or ``v0`` (one convolution of 5×7×7).
-        pool_temporal_stride: 1, or 2 to halve time once more behind the stem, for about half of the MACs.
-        se_ratio: Hidden channels of squeeze-excitation as a share of a bottleneck's output; 0: none.
-        gating: Which bottlenecks have self-gating: the ``last`` of each stage, ``all`` or ``none``.
-        gating_position: ``before_se`` or ``after_se``.
-        temporal_kernels: Of each of the four stages, repeated over its bottlenecks.
-        stochastic_depth: Probability with which training leaves out a residual branch of a sample in the last stage;
-            4/5, 3/5 and 2/5 of it in those before.
-        dropout: Probability before the classifier.
-        bn_momentum: Weight of the newest batch in the running statistics of batch normalisation.
-        checkpointing: Keep only the input of each bottleneck for the backward pass, and compute the rest again.
+        *args: Fields of :class:`ResNetRSConfig` in order, instead of ``config``.
+        config: Configuration of the network. Default: built from the other arguments.
+        **options: Fields of :class:`ResNetRSConfig` by name, instead of ``config``.
 
     Raises:
-        UserError: An option with a value that there is not.
+        OptionError: An option has an invalid value.
+
+    Example:
+        >>> net = ResNetRS3D(depth=50, num_classes=3)
+        >>> net(torch.zeros(1, 3, 4, 64, 64)).shape
+        torch.Size([1, 3])
     """
 
-    def __init__(
-        self,
-        depth: int = 50,
-        num_classes: int = 400,
-        stem: Literal["v0", "v1"] = "v1",
-        pool_temporal_stride: Literal[1, 2] = 1,
-        se_ratio: float = 0.25,
-        gating: Literal["last", "all", "none"] = "last",
-        gating_position: GatingPosition = "before_se",
-        temporal_kernels: Sequence[Sequence[int]] = TEMPORAL_KERNELS,
-        stochastic_depth: float = 0.1,
-        dropout: float = 0.5,
-        bn_momentum: float = 0.1,
-        checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, *args: Any, config: ResNetRSConfig | None = None, **options: Any) -> None:
         super().__init__()
-        options: tuple[tuple[str, object, tuple[object, ...]], ...] = (
-            ("stem", stem, ("v0", "v1")),
-            ("pool_temporal_stride", pool_temporal_stride, (1, 2)),
-            ("gating", gating, ("last", "all", "none")),
-            ("gating_position", gating_position, ("before_se", "after_se")),
-        )
-        for name, value, known in options:
-            check_choice(name, value, known)
-        odd = all(stage and all(kernel > 0 and kernel % 2 for kernel in stage) for stage in temporal_kernels)
-        if len(temporal_kernels) != 4 or not odd:
-            raise OptionError(
-                f"temporal_kernels must be 4 lists of odd numbers, one for each stage, got {temporal_kernels}"
-            )
-        self.checkpointing = checkpointing
-        self.stem = Stem(stem)
-        self.pool = SameMaxPool3d((pool_temporal_stride == 2, True, True))
-        self.stages = nn.ModuleList()
-        channels = WIDTHS[0]
-        for stage, (blocks, width, kernels) in enumerate(
-            zip(find_blocks(depth), WIDTHS, temporal_kernels, strict=True)
-        ):
-            bottlenecks = nn.ModuleList()
-            for block in range(blocks):
-                bottlenecks.append(
-                    Bottleneck(
-                        channels,
-                        width,
-                        temporal_kernel=kernels[block % len(kernels)],
-                        stride=2 if stage and not block else 1,
-                        se_ratio=se_ratio,
-                        gating=gating == "all" or (gating == "last" and block == blocks - 1),
-                        gating_position=gating_position,
-                        drop=stochastic_depth * (stage + 2) / 5,
-                    )
-                )
-                channels = 4 * width
-            self.stages.append(bottlenecks)
-        self.dropout = nn.Dropout(dropout)
-        self.num_features = channels
-        self.classifier = nn.Linear(channels, num_classes) if num_classes else nn.Identity()
-        set_bn_momentum(self, bn_momentum)
+        self.config = config = config or ResNetRSConfig(*args, **options)
+        self.checkpointing = config.checkpointing
+        self.stem = Stem(config.stem)
+        self.pool = SameMaxPool3d((config.pool_temporal_stride == 2, True, True))
+        self.stages = nn.ModuleList(self._stage(number) for number in range(len(WIDTHS)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.num_features = 4 * WIDTHS[-1]
+        """Channels of the features: 2048."""
+        self.classifier = nn.Linear(self.num_features, config.num_classes) if config.num_classes else nn.Identity()
+        set_bn_momentum(self, config.bn_momentum)
         self.reset_parameters()
 
+    def _stage(self, number: int) -> nn.ModuleList:
+        config, width = self.config, WIDTHS[number]
+        channels = 4 * WIDTHS[number - 1] if number else WIDTHS[0]
+        blocks, kernels = config.blocks[number], config.temporal_kernels[number]
+        return nn.ModuleList(
+            Bottleneck(
+                4 * width if block else channels,
+                width,
+                temporal_kernel=kernels[block % len(kernels)],
+                stride=2 if number and not block else 1,
+                se_ratio=config.se_ratio,
+                gating=config.gating == "all" or (config.gating == "last" and block == blocks - 1),
+                gating_position=config.gating_position,
+                drop=config.stochastic_depth * (number + 2) / 5,
+            )
+            for block in range(blocks)
+        )
+
     def reset_parameters(self) -> None:
-        """Draws new weights: LeCun's truncated normal; N(0, 0.01²) in gates; U(-0.05, 0.05) in the classifier."""
+        """Initialise the weights.
+
+        LeCun's truncated normal distribution; N(0, 0.01²) for the weights of self-gating, U(-0.05, 0.05) for the
+        classifier's.
+        """
         draw_weights(self, 1)
         for module in self.modules():
             if isinstance(module, SelfGating):
@@ -111,39 +81,40 @@ class ResNetRS3D(nn.Module):
             nn.init.uniform_(self.classifier.weight, -0.05, 0.05)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Classifies clips.
+        """Classify clips.
 
         Args:
-            clip: (B, 3, T, H, W) RGB in [0, 1].
+            clip: (B, 3, T, H, W) float, RGB in [0, 1].
 
         Returns:
-            (B, K) logits.
+            (B, K) logits; (B, 2048) features if ``num_classes`` is 0.
 
         Raises:
-            UserError: Another rank or number of channels.
+            UserError: ``clip`` has another number of dimensions or channels.
         """
         return self.classify(self.features(clip))
 
     def features(self, clip: Tensor) -> Tensor:
-        """From clips (B, 3, T, H, W) to features (B, 2048), averaged over time and space."""
+        """Compute features (B, 2048) of clips (B, 3, T, H, W), averaged over time and space."""
         check_clip(clip, "ResNet-RS")
-        x = self.pool(self.stem(clip))  # (B, 64, T/2, H/4, W/4), rounded up, as everywhere
+        x = self.pool(self.stem(clip))  # (B, 64, T/2, H/4, W/4); all sizes are rounded up
         for bottleneck in self.bottlenecks():
             x = checkpointed(bottleneck, x) if self.checkpointing and self.training else bottleneck(x)
         return x.mean((2, 3, 4))  # of (B, 2048, T/2, H/32, W/32)
 
     def classify(self, features: Tensor) -> Tensor:
-        """From features (B, 2048) to logits (B, K)."""
+        """Compute logits (B, K) from features (B, 2048)."""
         return self.classifier(self.dropout(features))
 
     def bottlenecks(self) -> Iterator[Bottleneck]:
-        """From the first stage to the last."""
+        """Iterate over the bottlenecks in the order of the forward pass."""
         for stage in self.stages:
             yield from stage  # type: ignore[misc]
 
     def compile_bottlenecks(self) -> None:
-        """Compiles each bottleneck (``torch.compile``), in place; those of one kind share what is compiled."""
-        # A network has twelve kinds, in training and in evaluation; above the limit they would run uncompiled.
+        """Compile each bottleneck in place with ``torch.compile``; bottlenecks of one kind share the compiled code."""
+        # A network has twelve kinds of bottlenecks for training and evaluation. Those beyond the limit would run
+        # uncompiled.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         for bottleneck in self.bottlenecks():
             bottleneck.compile(dynamic=False)

@@ -1,4 +1,4 @@
-"""Weights from elsewhere. None were published: this is for whoever trained with the official code."""
+"""Conversion of weights trained with the official TensorFlow code; no weights were published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidcore.tools.tensorflow import load_tensorflow
 from vidcore_resnet_rs.layers import Bottleneck
 from vidcore_resnet_rs.network import ResNetRS3D
 
-# Keras numbers the layers of a kind within the stem, and within a bottleneck.
+# Keras numbers the layers of one type within the stem and within each bottleneck.
 _UNITS = {
     "stem.0": "",
     "stem.1": "_1",
@@ -33,15 +33,16 @@ _OTHER = {"weight": "kernel", "bias": "bias"}
 
 
 def load_tensorflow_variables(net: ResNetRS3D, variables: Mapping[str, np.ndarray]) -> None:
-    """Copies the variables of the official TensorFlow 3D ResNet-RS into ours.
+    """Copy the variables of the official TensorFlow 3D ResNet-RS into a network.
 
     Args:
-        net: The network, of the same depth, options and number of classes.
-        variables: All of the official network's variables by name, moving averages included, without ``:0``; kernels
-            in TensorFlow's order: time, height, width, in, out.
+        net: Network with the same depth, options and number of classes.
+        variables: All variables of the official network by name without ``:0``, moving averages included; kernels in
+            TensorFlow's order: time, height, width, input channels, output channels.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; the first five are named, and nothing is copied.
+        UserError: Variables are missing, unexpected or of the wrong shape. The message names the first five; nothing
+            is copied.
     """
     bottlenecks = [name for name, module in net.named_modules() if isinstance(module, Bottleneck)]
 
