@@ -1,6 +1,6 @@
-"""The whole way on made videos: make, train, test, predict, render. Prints what it did and what came out.
+"""Complete workflow on generated videos: render, train, test, predict, draw. Prints each command and its results.
 
-Run it with `nox -s demo`, or `python examples/demo.py [FOLDER]` where vidcore-movinet is installed.
+Run `nox -s demo`, or `python examples/demo.py [FOLDER]` with vidcore-movinet installed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rich.table import Table
 
 
 def vid(*arguments: str) -> None:
-    """Runs a `vid` command as a user would, after printing it."""
+    """Print a `vid` command and run it."""
     Console().print(f"\n[bold]$ vid {' '.join(arguments)}[/bold]", highlight=False)
     subprocess.run([sys.executable, "-m", "vidcore.cli", *arguments], check=True)  # noqa: S603
 
 
 def main() -> None:
-    """Trains MoViNet-A0 on ten moving digits; the class is the digit, so chance is 10 %."""
+    """Train MoViNet-A0 on ten moving digits; the class is the digit, so chance is 10 %."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     start = time.perf_counter()
     logger = ["--trainer.logger.class_path", "CSVLogger", "--trainer.logger.save_dir", str(folder)]
@@ -53,7 +53,7 @@ def main() -> None:
     console.print(table)
     for row in map(json.loads, rows.read_text().splitlines()):
         best = row["top"][0]
-        console.print(f"{Path(row['path']).name}: {best['class']} ({best['score']:.2f}), drawn in {row['rendered']}")
+        console.print(f"{Path(row['path']).name}: {best['class']} ({best['score']:.2f}), rendered to {row['rendered']}")
 
 
 if __name__ == "__main__":

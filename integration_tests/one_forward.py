@@ -1,4 +1,4 @@
-"""Builds one model plugin by its name and runs one forward: `python one_forward.py NAME`."""
+"""Build a model plugin by name and run one forward pass: `python one_forward.py NAME`."""
 
 import sys
 
@@ -13,4 +13,4 @@ if __name__ == "__main__":
     with torch.no_grad():
         logits = model(model.example_batch()).logits
     assert logits.shape == (1, 3), logits.shape
-    print(f"{sys.argv[1]}: one forward, logits {tuple(logits.shape)}")
+    print(f"{sys.argv[1]}: one forward pass, logits {tuple(logits.shape)}")

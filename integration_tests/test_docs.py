@@ -1,4 +1,4 @@
-"""The code in the guides works as it stands."""
+"""The code in the guides runs as printed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_data_set_of_the_guide(tmp_path):
 
 
 def test_the_tutorial_makes_the_example(tmp_path):
-    """`vid plugin new` and the tutorial's files are the plugin in examples/, whose own tests run it."""
+    """`vid plugin new` plus the tutorial's files give the plugin in examples/, which has its own tests."""
     from vidcore.cli import new_plugin
 
     new_plugin.write("frame_diff", tmp_path)
@@ -61,7 +61,7 @@ def test_the_tutorial_makes_the_example(tmp_path):
 
 
 def test_the_commands_of_the_tutorial_have_the_options_that_they_use(monkeypatch):
-    """Checked as `vid` checks them before it imports anything."""
+    """Check the options as `vid` does before it imports anything."""
     from vidcore.cli import options
 
     monkeypatch.syspath_prepend(str(DOCS.parent / "examples" / "third_party_plugin" / "src"))

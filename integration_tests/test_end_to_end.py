@@ -1,4 +1,4 @@
-"""The first plugin on real files, as a user runs it."""
+"""A model plugin on real files, from the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def metrics(root: Path, name: str) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A MoViNet after one epoch on moving digits, and the folder that it is in."""
+    """Folder with a MoViNet trained for one epoch on moving digits."""
     root = tmp_path_factory.mktemp("trained")
     arguments = [
         "fit",
@@ -66,7 +66,7 @@ def test_two_processes_report_what_one_does(trained):
     common = ["test", "--ckpt_path", str(checkpoint), "--data.batch_size", "2"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     program = [sys.executable, "-m", "vidcore.cli"]
-    # Seven videos over two processes: one is repeated, and must count once.
+    # Seven videos on two processes: one is repeated for padding, and must count once.
     done = subprocess.run(
         [*program, *common, *two, *trainer(trained, "two")], capture_output=True, text=True, timeout=300
     )

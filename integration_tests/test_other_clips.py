@@ -1,4 +1,4 @@
-"""A checkpoint is tested on clips that it was not trained on."""
+"""Test a checkpoint on clips that it was not trained on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def said_in_training() -> StringIO:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, clips, said_in_training) -> Path:
-    """A model that was trained on them."""
+    """Checkpoint of a model trained on ``clips``."""
     root = tmp_path_factory.mktemp("trained")
     arguments = ["fit", "--model", "movinet", "--data", "folder", "--data.root", str(clips), "--model.clip.frames", "2",
                  "--model.clip.size", "32", "--trainer.max_epochs", "2", *logger(root, "fit")]  # fmt: skip
@@ -56,7 +56,7 @@ def checkpoint(tmp_path_factory, clips, said_in_training) -> Path:
 
 @pytest.fixture
 def evaluate(checkpoint, tmp_path, caplog):
-    """From the arguments of a test or validation to its metrics and what it says of the data."""
+    """Function from the arguments of a test or validation to its metrics and log."""
     number = iter(range(10))
 
     def run(command: str, *arguments: str) -> tuple[dict[str, float], str]:
@@ -85,7 +85,7 @@ def test_a_folder_is_tested_whole_and_with_the_classes_of_the_checkpoint(checkpo
         assert metrics[f"{split}/top1"] == pytest.approx(sum(right) / 7)
     assert sorted(path.name for path in other.iterdir()) == ["dark", "light"], "no split is written"
 
-    # Clips in test/CLASS alone; and listed in a CSV file, of one class.
+    # Clips in test/CLASS only; then clips of one class listed in a CSV file.
     (tmp_path / "held_out").mkdir()
     shutil.copytree(other, tmp_path / "held_out" / "test")
     metrics, said = evaluate("test", "--data", "folder", "--data.root", str(tmp_path / "held_out"))
