@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcore import Task
@@ -72,3 +74,29 @@ def test_the_commands_of_the_tutorial_have_the_options_that_they_use(monkeypatch
     for line in lines:
         _, command, *argv = line.split()
         options.check(command, argv, chosen)
+
+
+def test_the_python_of_the_guide(tmp_path, monkeypatch, capsys):
+    """Every block runs, in order; what the page says of them is true."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VID_FIT__TRAINER__ACCELERATOR", "cpu")
+    for name, brightness in (("clap", 40), ("wave", 200)):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for number in range(5):
+            video = torch.full((8, 3, 32, 40), brightness + number, dtype=torch.uint8)
+            write_video(tmp_path / "clips" / name / f"{number}.mp4", video, fps=8)
+    shutil.copy("clips/wave/0.mp4", "a.mp4")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
+    names: dict = {"__name__": "guide"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"block {number}", "exec"), names)
+        if number == 0:
+            shutil.copy(names["run"].best, "best.ckpt")
+            Path("clips/wave/broken.avi").write_bytes(b"not a video")
+            save_file(names["run"].model().module.state_dict(), "movinet.safetensors")
+    assert names["run"].folder == tmp_path / "runs" / "movinet_folder" / "version_0"
+    assert [row["path"] for row in names["rows"]] == ["a.mp4"]
+    assert "error" in names["row"]  # the broken file is the last of the folder
+    assert len(list(Path("drawn").glob("*.mp4"))) == 6
+    assert names["model"].classes == ("clap", "wave")
+    assert "no option --data.rot; did you mean --data.root?" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from vidcore.plugins import PLUGIN_API
 from vidcore.task import Task
 
 if TYPE_CHECKING:
+    from vidcore.api import fit, load
     from vidcore.batch import Batch, Output
     from vidcore.datamodule import Sample, VideoDataModule
     from vidcore.module import VideoModule
@@ -33,6 +34,8 @@ _LAZY = {
     "VideoDataModule": "vidcore.datamodule",
     "VideoModule": "vidcore.module",
     "Weights": "vidcore.weights",
+    "fit": "vidcore.api",
+    "load": "vidcore.api",
 }
 
 __all__ = [
@@ -48,6 +51,8 @@ __all__ = [
     "VideoDataModule",
     "VideoModule",
     "Weights",
+    "fit",
+    "load",
 ]
 
 
