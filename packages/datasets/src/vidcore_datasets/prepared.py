@@ -58,6 +58,9 @@ def read_prepared(root: str) -> Annotations:
 
 def _sample(root: str, row: dict[str, Any]) -> Sample:
     path = _below(row.pop("path"))
+    for name in ("start", "end", "fps"):
+        if not isinstance(row.get(name, 0.0), int | float):
+            raise ValueError(f"{name} must be a number, got {row[name]!r}")
     target = row.pop("target", None)
     return Sample(joined(root, path), tuple(target) if isinstance(target, list) else target, **row)
 

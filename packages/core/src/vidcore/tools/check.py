@@ -18,7 +18,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidcore.container import open_container
-from vidcore.files import pictures, sha256
+from vidcore.files import is_pictures, pictures, sha256
 from vidcore.limits import LimitError
 from vidcore.tools.isolated import IsolatedError, run_isolated
 from vidcore.tools.structure import broken_structure
@@ -120,6 +120,8 @@ def _read(report: FileReport) -> None:
         try:
             with open_container(report.path) as container:
                 report.reason = _decode(container, report)
+            if report.frames > 1 and is_pictures(report.path):
+                report.reason = report.reason or f"is an animated picture of {report.frames} frames"
         except LimitError as error:
             limited = str(error)
         except (av.FFmpegError, OSError, ValueError) as error:

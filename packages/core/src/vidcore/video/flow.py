@@ -25,6 +25,7 @@ from vidcore.files import cache_folder
 from vidcore.ranges import check_choice
 from vidcore.redaction import redacted
 from vidcore.video.decoder import VideoError
+from vidcore.video.frames import read_picture
 from vidcore.writing import replacing
 
 logger = logging.getLogger(__name__)
@@ -191,9 +192,8 @@ class FlowFields:
         encoded = self._encoded.get((axis, field))
         file: Any = io.BytesIO(encoded) if encoded is not None else self._files[axis, field]
         try:
-            with Image.open(file) as picture:
-                return np.asarray(picture.convert("L"))
-        except (OSError, SyntaxError) as error:  # Pillow's of a png
+            return read_picture(file, "L")
+        except Exception as error:  # Pillow raises many kinds for damaged data
             advice = "" if self.method is None else "; name another folder as flow cache"
             raise VideoError(file, f"cannot be decoded: {error}{advice}") from error
 

@@ -1,20 +1,50 @@
-"""Frames that lie in a folder as pictures, as some data sets are published."""
+"""Pictures as frames: folders of them, as some data sets are published, and stills."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import ExifTags, Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 from typing_extensions import Self
 
+from vidcore.container import require_file
 from vidcore.files import PICTURE_ENDINGS, pictures
+from vidcore.limits import CLIP_PIXELS, PIXELS, LimitError
 from vidcore.video.decoder import VideoError
+from vidcore.video.limit import check_time
 from vidcore.video.pyav import check_indices
+from vidcore.video.source import is_plain, opened
+
+# By the first bytes, whatever the file's name ends in. Image.open would also try formats that run other programs.
+_FORMATS: dict[bytes, Any] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG": PngImageFile,
+    b"RIFF": WebPImageFile,
+    b"GIF8": GifImageFile,
+}
+# EXIF orientation: whether rows and columns are exchanged, then in which direction each is read.
+_UPRIGHT = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
 
 
 def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -33,31 +63,74 @@ def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(files, key=_number_and_name)
 
 
+def read_picture(file: Any, mode: str = "RGB") -> np.ndarray:
+    """Read a JPEG, PNG, WebP or GIF picture, turned upright as EXIF says.
+
+    Args:
+        file: A path, or an object with ``read``, ``seek`` and ``tell``.
+        mode: ``RGB``, or ``L`` for grey.
+
+    Returns:
+        uint8 (H, W, 3), or (H, W) for grey.
+
+    Raises:
+        ValueError: The file is no picture, has more pixels than :data:`~vidcore.limits.PIXELS`, or is animated.
+        Exception: Pillow's own, of many kinds, for damaged data.
+    """
+    if isinstance(file, str | os.PathLike):
+        require_file(file)
+        file = open(file, "rb")  # noqa: SIM115, PTH123 - closed below
+    try:
+        first = file.read(4)
+        file.seek(0)
+        picture_of = next((cls for start, cls in _FORMATS.items() if first.startswith(start)), None)
+        if picture_of is None:
+            raise ValueError("is not a JPEG, PNG, WebP or GIF file")
+        picture = picture_of(file)
+        PIXELS.check(picture.width * picture.height)
+        if getattr(picture, "is_animated", False):
+            raise ValueError(
+                f"is an animated {picture.format} of {picture.n_frames} frames, which is not read as a picture; "
+                "convert it to a video file, for example to MP4 with FFmpeg"
+            )
+        picture.load()
+        return _upright(picture, mode)
+    finally:
+        file.close()
+
+
 class FrameFolder:
     """A folder of pictures as a video, or one picture as a video of one frame.
 
     See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of
     their own: they are ``1 / fps`` seconds apart.
 
+    Pictures are JPEG, PNG, WebP or GIF, not animated. They are turned upright as EXIF says. 16-bit values are divided
+    by 256, rounded down. Grey, palette, CMYK and YCCK pictures are converted to RGB as Pillow does; colour profiles are
+    ignored. Transparency is dropped: each pixel has the colour that is stored for it, as in FFmpeg.
+
     Args:
-        path: The folder, or the picture.
+        path: The folder, or the picture; a picture may lie at a URL or in a range of bytes, see
+            :mod:`vidcore.video.source`.
         fps: Rate in Hz at which the frames were extracted.
 
     Raises:
-        VideoError: No such folder, no picture in it, or one that cannot be decoded.
-        ValueError: A rate that is not positive.
+        VideoError: No such folder, no picture in it, a first picture that cannot be decoded, or a rate that is not
+            positive.
     """
 
     backend = "frames"
 
     def __init__(self, path: str | os.PathLike[str], fps: float = 30.0) -> None:
-        if not fps > 0:
-            raise ValueError(f"{os.fspath(path)}: the rate of its frames must be positive, not {fps}")
+        if not 0 < fps < math.inf:
+            raise VideoError(path, f"the rate of its frames must be positive, got {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
-        self._files = [Path(path)] if os.path.isfile(path) else frame_files(path)  # noqa: PTH113 - as in open_video
+        single = not is_plain(path) or os.path.isfile(path)  # noqa: PTH113 - as in is_pictures
+        self._files = [self.path] if single else [str(file) for file in frame_files(path)]
         if not self._files:
             raise VideoError(path, f"has no pictures ({' '.join(sorted(PICTURE_ENDINGS))})")
-        self.size: tuple[int, int] = tuple(self._read(0).shape[-2:])  # type: ignore[assignment]
+        self._first = self._read(0)
+        self.size: tuple[int, int] = self._first.shape[:2]
 
     @property
     def num_frames(self) -> int:
@@ -72,22 +145,33 @@ class FrameFolder:
     def frames(self, indices: Sequence[int]) -> Tensor:
         """The pictures at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`~vidcore.video.decoder.Decoder.frames`."""
         wanted = check_indices(self.path, indices, self.num_frames)
-        pictures = {index: self._read(index) for index in set(wanted)}
-        for index, picture in pictures.items():
-            if picture.shape[-2:] != self.size:
-                height, width = picture.shape[-2:]
+        try:
+            CLIP_PIXELS.check(len(wanted) * self.size[0] * self.size[1])
+        except LimitError as error:
+            raise VideoError(self.path, error) from error
+        frames = np.empty((len(wanted), *self.size, 3), np.uint8)
+        pictures: dict[int, int] = {}  # the first place of each
+        for place, index in enumerate(wanted):
+            if index in pictures:
+                frames[place] = frames[pictures[index]]
+                continue
+            check_time(self.path)
+            picture = self._read(index) if index else self._first
+            if picture.shape[:2] != self.size:
+                (height, width), name = picture.shape[:2], Path(self._files[index]).name
                 expected = f"the first picture is {self.size[1]} × {self.size[0]}"
-                raise VideoError(self.path, f"{self._files[index].name} is {width} × {height} pixels, {expected}")
-        if not wanted:
-            return torch.empty(0, 3, *self.size, dtype=torch.uint8)
-        return torch.stack([pictures[index] for index in wanted])
+                raise VideoError(self.path, f"{name} is {width} × {height} pixels, {expected}")
+            frames[place] = picture
+            pictures[index] = place
+        return torch.from_numpy(frames).permute(0, 3, 1, 2)
 
-    def _read(self, index: int) -> Tensor:
+    def _read(self, index: int) -> np.ndarray:
         file = self._files[index]
         try:
-            return decode_image(str(file), mode=ImageReadMode.RGB)
-        except (RuntimeError, OSError) as error:
-            raise VideoError(file, f"cannot be decoded: {str(error).splitlines()[0]}") from error
+            return read_picture(opened(file))
+        except Exception as error:  # Pillow raises many kinds for damaged data
+            reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+            raise VideoError(file, f"cannot be decoded: {reason}") from error
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -102,3 +186,18 @@ class FrameFolder:
 def _number_and_name(file: Path) -> tuple[int, str]:
     numbers = re.findall(r"\d+", file.stem)
     return int(numbers[-1]) if numbers else -1, file.name
+
+
+def _upright(picture: Image.Image, mode: str) -> np.ndarray:
+    shown = picture
+    if shown.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
+        shown = Image.fromarray((np.asarray(shown) >> 8).astype(np.uint8))
+    if shown.mode != mode:
+        shown.info.pop("transparency", None)  # Pillow warns of a palette with several transparent colours
+        shown = shown.convert(mode)
+    orientation = None
+    with suppress(Exception):  # damaged EXIF data, which other programs ignore
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    exchanged, rows, columns = _UPRIGHT.get(orientation, (False, 1, 1))
+    pixels = np.asarray(shown)
+    return (pixels.swapaxes(0, 1) if exchanged else pixels)[::rows, ::columns]

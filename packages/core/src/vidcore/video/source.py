@@ -2,7 +2,7 @@
 
 ``s3://bucket/clips/a.mp4`` is read through fsspec, which needs the store's package (``s3fs``, ``gcsfs``, …). A path
 that ends in ``#bytes=START-END``, END exclusive, names one of several videos in a file, as shards have them: one
-request to a store reads it.
+request to a store reads it. A picture's ending follows: ``#bytes=START-END.jpg``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import os
 import posixpath
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vidcore.errors import UserError
+from vidcore.files import PICTURE_ENDINGS
 from vidcore.redaction import HIDDEN, without_secrets_of
 
-_STRETCH = re.compile(r"(?P<file>.+)#bytes=(?P<start>\d+)-(?P<end>\d+)")
+_STRETCH = re.compile(r"(?P<file>.+)#bytes=(?P<start>[0-9]{1,18})-(?P<end>[0-9]{1,18})(\.[a-zA-Z]+)?", re.DOTALL)
+_LONGEST = 2**32
+"""Bytes of a stretch at a URL, whose size is not known: a shard has fewer."""
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -31,9 +34,32 @@ def is_plain(path: str | os.PathLike[str]) -> bool:
     return not is_url(path) and not _STRETCH.fullmatch(os.fspath(path))
 
 
-def stretch(file: str, start: int, end: int) -> str:
-    """The path of bytes ``start`` to ``end``, exclusive, of a file."""
-    return f"{file}#bytes={start}-{end}"
+def stretch(file: str, start: int, end: int, content: str) -> str:
+    """The path of bytes ``start`` to ``end``, exclusive, of a file.
+
+    Args:
+        file: The path of the file.
+        start: First byte.
+        end: Where to stop.
+        content: The path that the bytes had as a file of their own, for the ending of a picture.
+    """
+    ending = PurePosixPath(content).suffix
+    return f"{file}#bytes={start}-{end}{ending if ending.lower() in PICTURE_ENDINGS else ''}"
+
+
+def _parts(path: str) -> tuple[str, int, int | None]:
+    """A file and the stretch of it that a path names; to None: all of it.
+
+    Raises:
+        OSError: The stretch is empty.
+    """
+    found = _STRETCH.fullmatch(path)
+    if not found:
+        return path, 0, None
+    file, start, end = found["file"], int(found["start"]), int(found["end"])
+    if start >= end:
+        raise OSError(f"bytes {start} to {end} are no range: it must end after its start")
+    return file, start, end
 
 
 def joined(root: str | os.PathLike[str], name: str) -> str:
@@ -66,9 +92,9 @@ def size_of(path: str) -> int:
     Raises:
         OSError: It cannot be read.
     """
-    found = _STRETCH.fullmatch(path)
-    if found:
-        return int(found["end"]) - int(found["start"])
+    _, start, end = _parts(path)
+    if end is not None:
+        return end - start
     if is_url(path):
         fs, name = filesystem(path)
         return int(_as_os_error(path, fs.size, name))
@@ -83,17 +109,17 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: They cannot be read, or there are fewer than a stretch says, as in a file that was cut off.
     """
-    path = os.fspath(path)
-    found = _STRETCH.fullmatch(path)
-    file = found["file"] if found else path
-    start, end = (int(found["start"]), int(found["end"])) if found else (0, None)
+    file, start, end = _parts(os.fspath(path))
     if is_url(file):
+        if end is not None and end - start > _LONGEST:
+            raise OSError(f"bytes {start} to {end} are more than the {_LONGEST} that are read at once")
         fs, name = filesystem(file)
         content = _as_os_error(file, fs.cat_file, name, start=start, end=end)
     else:
         with open(file, "rb") as stream:  # noqa: PTH123 - as all paths here, a text
-            stream.seek(start)
-            content = stream.read() if end is None else stream.read(end - start)
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(min(start, size))  # no more than is there is asked for, since memory is allocated for it
+            content = stream.read() if end is None else stream.read(min(end - start, size))
     if end is not None and len(content) != end - start:
         raise OSError(f"{file} is truncated or was replaced: it gives {len(content)} of the {end - start} bytes wanted")
     return content

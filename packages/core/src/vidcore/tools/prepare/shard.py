@@ -49,7 +49,11 @@ def prepare_shard(settings: Settings, job: Job) -> Result:
     paths = {source.about["path"]: source.path for source in job.sources}
     return Result(
         job,
-        tuple(Prepared(paths[item.about["path"]], stretch(job.name, item.start, item.end)) for item in items),
+        tuple(
+            Prepared(path, stretch(job.name, item.start, item.end, path))
+            for item in items
+            for path in [paths[item.about["path"]]]
+        ),
         unreadable,
         fresh=fresh,
         before=sum(item.end - item.start for item in items),
@@ -92,7 +96,8 @@ def _write(target: str, name: str, videos: Sequence[_Video]) -> bytes:
         there = part.read_bytes()
         for item, video in zip(shards.items_of(there), videos, strict=True):
             same = there[item.start : item.end] == video.content
-            if not same or count_frames(stretch(str(part), item.start, item.end)) != video.frames:
+            path = stretch(str(part), item.start, item.end, video.source.path)
+            if not same or count_frames(path) != video.frames:
                 raise OSError(f"{name}: {video.source.path} came through damaged")
         if is_url(target):
             fs, place = filesystem(joined(target, name))
