@@ -63,7 +63,7 @@ def open_container(file: Any, timeout: float | None = None) -> InputContainer:
         return _opened(file, timeout, only)
     except av.ArgumentError as error:
         reason = "is damaged, or in a container that is not read, such as a playlist that names other files"
-        raise av.ArgumentError(error.errno, reason, error.filename) from error
+        raise av.ArgumentError(error.errno or 0, reason, error.filename) from error
 
 
 def open_url(url: str, timeout: float, options: Mapping[str, str]) -> InputContainer:

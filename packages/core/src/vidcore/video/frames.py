@@ -195,7 +195,7 @@ def _upright(picture: Image.Image, mode: str) -> np.ndarray:
     if shown.mode != mode:
         shown.info.pop("transparency", None)  # Pillow warns of a palette with several transparent colours
         shown = shown.convert(mode)
-    orientation = None
+    orientation: Any = None
     with suppress(Exception):  # damaged EXIF data, which other programs ignore
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     exchanged, rows, columns = _UPRIGHT.get(orientation, (False, 1, 1))
