@@ -15,7 +15,7 @@ nox.options.reuse_venv = "yes"
 ROOT = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 CONSTRAINTS = ("-c", "constraints.txt")
-EXTRAS = {"core": "[decord,detection,export,flow,parquet,shards,wandb]"}
+EXTRAS = {"core": "[decord,detection,flow,parquet,wandb]", "datasets": "[shards]", "deploy": "[onnx]"}
 """By package, its extras that need nothing beside them: not torchcodec, which needs FFmpeg's libraries, nor LiteRT."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are too small to be shared by several."""
@@ -44,8 +44,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def litert(session: nox.Session) -> None:
     """Runs the tests of LiteRT's converter, which cannot be installed with what constraints.txt pins."""
-    session.install("-e", "./packages/core[litert]", "pytest")
-    session.run("python", "-m", "pytest", "packages/core/tests/test_litert.py", env=ONE_THREAD)
+    session.install("-e", "./packages/core", "-e", "./packages/deploy[litert]", "pytest")
+    session.run("python", "-m", "pytest", "packages/deploy/tests/test_litert.py", env=ONE_THREAD)
 
 
 @nox.session(python="3.10")
@@ -93,7 +93,7 @@ def docs(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Builds every wheel, installs it into a clean environment, and runs one forward there."""
     wheels = _wheels(session, [f"packages/{name}" for name in PACKAGES])
-    for plugin in [name for name in PACKAGES if name not in ("core", "datasets")]:
+    for plugin in [name for name in PACKAGES if name not in ("core", "datasets", "deploy")]:
         python = _clean(session, plugin, wheels, f"vidcore-{plugin.replace('_', '-')}")
         session.run(python, "-m", "vidcore.cli", "list", external=True)
         session.run(python, "integration_tests/one_forward.py", plugin, external=True)

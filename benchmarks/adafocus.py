@@ -28,8 +28,8 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from vidcore.backbones import build_backbone
 from vidcore.flops import count_macs
-from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import AdaFocusNet
 from vidcore_adafocus.exits import confidence, mean_cost, thresholds_for
 

@@ -1,6 +1,6 @@
 """How fast are clips read from the originals, from re-encoded files, from folders of frames and from shards?
 
-    pip install "vidcore[shards]" decord2 torchcodec pytorchvideo==0.1.5
+    pip install "vidcore-datasets[shards]" decord2 torchcodec pytorchvideo==0.1.5
     python benchmarks/data.py FOLDER
 
 FOLDER holds ``labels.csv`` with the column ``path``, or videos at any depth. Prints three Markdown tables; figures are
@@ -30,10 +30,10 @@ from loader import PytorchvideoTransform, Seeded, drawn, one_round, spread, vide
 from torch.utils.data import DataLoader, Dataset
 
 from vidcore.clip import ClipSpec
-from vidcore.dataset import Sample, VideoDataset
+from vidcore.reading.dataset import Sample, VideoDataset
 from vidcore.task import Task
-from vidcore.tools import prepare
 from vidcore.video.decoder import installed_backends
+from vidcore_datasets import preparing as prepare
 from vidcore_datasets.prepared import read_prepared
 
 TASK = Task("single_label", ("any", "other"))

@@ -62,7 +62,7 @@ def start(name: str, root: str) -> float:
     """Seconds to the indices of both splits."""
     import vidcore_datasets
     from vidcore import ClipSpec
-    from vidcore.dataset import VideoDataset
+    from vidcore.reading.dataset import VideoDataset
 
     cls, file = getattr(vidcore_datasets, DATA[name][0]), DATA[name][1]
     begin = time.perf_counter()

@@ -29,8 +29,8 @@ from torchvision.models import get_model
 from torchvision.transforms.v2 import functional as F
 
 from vidcore.clip import ClipSpec, Modality
-from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample, VideoDataset
 from vidcore.video import flow
 from vidcore.video.audio import NoAudioError, read_audio
 from vidcore.video.decoder import open_video

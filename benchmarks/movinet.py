@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from vidcore.task import Task
-from vidcore.tools.step import export_step, open_engine
+from vidcore_deploy.step import export_step, open_engine
 from vidcore_movinet import VARIANTS, MoViNet, MoViNetModule
 
 THREADS, WARMUP, FRAMES = 2, 10, 50

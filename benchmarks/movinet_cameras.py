@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from vidcore.measure import peak_memory_mb
+from vidcore.flops.measure import peak_memory_mb
 from vidcore_movinet import VARIANTS, MoViNet
 
 THREADS, RUNS, FRAMES = 2, 5, 10_000

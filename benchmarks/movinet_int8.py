@@ -15,9 +15,9 @@ from pathlib import Path
 
 from trainings import labels, percent
 
-from vidcore.checkpoint import load_module
-from vidcore.tools.clips import read_batch
-from vidcore.tools.step import StepEngine, export_step
+from vidcore.weights.checkpoint import load_module
+from vidcore_deploy.clips import read_batch
+from vidcore_deploy.step import StepEngine, export_step
 
 CALIBRATION, THREADS = 32, 2
 

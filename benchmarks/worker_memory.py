@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from vidcore import ClipSpec, Sample, Task
-from vidcore.dataset import VideoDataset
-from vidcore.sampler import SeededSampler
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.sampler import SeededSampler
 from vidcore.video import write_video
 
 MARKS = (100, 1_000, 10_000)

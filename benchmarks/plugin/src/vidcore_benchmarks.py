@@ -10,11 +10,11 @@ from platformdirs import user_cache_path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vidcore.backbones import Backbone, build_backbone
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.module import VideoModule
 from vidcore.task import Task
-from vidcore.tools.backbones import Backbone, build_backbone
 
 PLUGIN_API = 1
 

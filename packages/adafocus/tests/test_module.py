@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vidcore import Task
+from vidcore.backbones import build_backbone
 from vidcore.batch import Batch
 from vidcore.errors import UserError
 from vidcore.testing import tiny_batch
-from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import AdaFocusModule, Reinforce, Stages
 from vidcore_adafocus.module import _unshifted
 from vidcore_adafocus.policies import GridPolicy

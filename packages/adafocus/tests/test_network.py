@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidcore.backbones import build_backbone
 from vidcore.errors import UserError
 from vidcore.flops import count_macs, executed_macs
 from vidcore.streaming import stream
-from vidcore.tools.backbones import build_backbone
 from vidcore_adafocus import VARIANTS, AdaFocusNet
 from vidcore_adafocus.exits import confidence, exit_steps
 

@@ -12,10 +12,9 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from vidcore import Task
-from vidcore.checkpoint import load_module
-from vidcore.cli import UsageError
-from vidcore.errors import UserError
+from vidcore.errors import UsageError, UserError
 from vidcore.testing import tiny_batch
+from vidcore.weights.checkpoint import load_module
 from vidcore_adafocus import AdaFocusModule
 from vidcore_adafocus.command import main
 from vidcore_adafocus.sweep import ExitSweep

@@ -27,7 +27,7 @@ def installed(fake_plugins, monkeypatch):
         "vidcore.data": {name: f"vid_small:{cls}" for name, cls in data.items()},
     }
     fake_plugins.add("vidcore-small", entry_points, {"vid_small": PLUGIN})
-    monkeypatch.setenv("VID_PLUGINS", "vidcore-small")
+    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-deploy")
 
 
 def fit(*arguments, model="mean", data="colours", epochs=1):

@@ -7,12 +7,11 @@ import urllib.error
 import pytest
 import torch
 
-from vidcore import plugins
+from vidcore import backbones, plugins
+from vidcore.backbones import Backbone, build_backbone
 from vidcore.errors import UserError
 from vidcore.flops import count_macs
 from vidcore.nn.temporal_shift import TemporalShift
-from vidcore.tools import backbones
-from vidcore.tools.backbones import Backbone, build_backbone
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 
 from vidcore import Task, UserError
 from vidcore.classes import LONGEST, MOST, read_classes
-from vidcore.cli import UsageError, main
+from vidcore.cli import main
 from vidcore.cli.parsing import ModelParser
+from vidcore.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,6 @@ def installed(fake_plugins, monkeypatch):
         (["predict", "clip"], []),
         (["plugin", ""], ["new"]),
         (["data", ""], ["check", "prepare", "stats"]),
-        (["data", "prepare", "--s"], ["--shard_mb", "--short_side"]),
-        (["data", "check", "--s"], []),
-        (["data", "stats", "--out"], ["--output"]),
-        (["data", "prepare", "--data", "beta", "--data.w"], ["--data.width"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["hello", "--"], []),
     ],
@@ -128,3 +124,11 @@ def test_fish_completes(installed, tmp_path, monkeypatch):
     program = SCRIPTS["fish"] + 'complete -C "vid fit --model al"\n'
     done = subprocess.run(["fish", "--no-config", "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == ["alpha", "alpine"], done.stderr
+
+
+def test_commands_of_plugins_complete_their_options(installed, monkeypatch):
+    monkeypatch.setenv("VID_PLUGINS", "vidcore-complete,vidcore-datasets")
+    assert candidates(["data", "prepare", "--s"]) == ["--shard_mb", "--short_side"]
+    assert candidates(["data", "check", "--s"]) == []
+    assert candidates(["data", "stats", "--out"]) == ["--output"]
+    assert candidates(["data", "prepare", "--data", "beta", "--data.w"]) == ["--data.width"]

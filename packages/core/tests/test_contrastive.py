@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from vidcore import ClipSpec, Sample, Task, UserError
 from vidcore.clip import ClipFields
-from vidcore.dataset import VideoDataset
+from vidcore.reading.dataset import VideoDataset
 from vidcore.video import Augment, clip_indices, contrastive_transforms, write_video
 
 PAIRS = ClipSpec(frames=4, size=16, pairs=True)
@@ -154,7 +154,7 @@ def test_each_clip_is_drawn_and_transformed_by_itself(videos, monkeypatch):
             lambda seen: {"frames": 255 - seen["frames"][..., :16, :16]},
         )
 
-    monkeypatch.setattr("vidcore.dataset.contrastive_transforms", transforms)
+    monkeypatch.setattr("vidcore.reading.dataset.contrastive_transforms", transforms)
     dataset = VideoDataset(videos, Task.numbered(1), PAIRS, train=True)
     starts = []
     for seed in range(150):

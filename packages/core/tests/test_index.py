@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from vidcore import ClipSpec, Sample, Task, UserError
-from vidcore.dataset import VideoDataset
-from vidcore.index import SampleIndex, load_index, save_index
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.index import SampleIndex, load_index, save_index
 
 
 def boxes(rng, count):

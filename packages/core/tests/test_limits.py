@@ -16,12 +16,12 @@ from test_audio_encode import chirp, write_wav
 from test_decoder import X264, make
 
 from vidcore import UserError
-from vidcore.container import open_url
-from vidcore.limits import LIMITS, PIXELS, LimitError
-from vidcore.tools.check import check_file
-from vidcore.tools.stats import read_header
 from vidcore.video import VideoError, open_video, read_audio
-from vidcore.video.limit import within
+from vidcore.video.container import open_url
+from vidcore.video.limits import LIMITS, PIXELS, LimitError
+from vidcore.video.time_limit import within
+from vidcore_datasets.checking.check import check_file
+from vidcore_datasets.statistics.stats import read_header
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ class Videos(VideoDataModule):
 def videos(installed, fake_plugins, monkeypatch):  # noqa: F811
     """Data with all options of the base class."""
     fake_plugins.add("vidcore-videos", {"vidcore.data": {"videos": "vid_videos:Videos"}}, {"vid_videos": VIDEOS})
-    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-videos")
+    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-videos,vidcore-deploy,vidcore-datasets")
 
 
 def mistake(capsys, *argv):

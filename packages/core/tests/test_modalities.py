@@ -18,10 +18,9 @@ from torch.utils.data import DataLoader
 from vidcore.cli import main
 from vidcore.clip import ClipSpec
 from vidcore.datamodule import VideoDataModule
-from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample, VideoDataset
 from vidcore.task import Task
-from vidcore.tools.export import export
 from vidcore.video.audio import read_audio, read_audio_windows
 from vidcore.video.decoder import VideoError, open_video
 from vidcore.video.encode import write_video
@@ -30,6 +29,7 @@ from vidcore.video.normalise import normalised
 from vidcore.video.pictures import difference
 from vidcore.video.spectrogram import mel_filters, spectrogram
 from vidcore.video.transforms import Augment, train_transform
+from vidcore_deploy.export import export
 
 LOG_POWER = {"audio_rate": 24_000, "audio_seconds": 1.28, "audio_form": "log_power"}
 ADAMML = ClipSpec(segments=2, frames=8, stride=4, modalities=("audio",), **LOG_POWER)
@@ -151,7 +151,7 @@ def test_sound_goes_with_the_frames(tmp_path):
     dataset = VideoDataset([Sample(str(path))], None, spec, train=True)
     rng, starts = {}, set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidcore.dataset.clip_indices", lambda *a, **k: rng.setdefault("indices", drawn(*a, **k)))
+        patch.setattr("vidcore.reading.dataset.clip_indices", lambda *a, **k: rng.setdefault("indices", drawn(*a, **k)))
         from vidcore.video.sampling import clip_indices as drawn
 
         for seed in range(4):

@@ -19,8 +19,8 @@ from test_robustness import Listed, trainer
 from vidcore import Task
 from vidcore.batch import id_hash
 from vidcore.cli import main
-from vidcore.cli.rows import Output
-from vidcore.index import SampleIndex
+from vidcore.predict.rows import Output
+from vidcore.reading.index import SampleIndex
 from vidcore.report.callback import Report
 from vidcore.sample import Sample
 from vidcore.text import is_utf8, printable
@@ -85,7 +85,7 @@ def test_training_and_test_with_a_report(alike, tmp_path):
 def test_prediction_has_a_row_for_each(alike, tmp_path, monkeypatch, capfdbinary, ending):
     if ending == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr("vidcore.checkpoint.plugins.load", lambda group, name: MeanColour)
+    monkeypatch.setattr("vidcore.weights.checkpoint.plugins.load", lambda group, name: MeanColour)
     model = MeanColour(Task("single_label", ("red\udce9", "green", "blue")))
     model.load_state_dict(knows_colours().state_dict())
     checkpoint = save(model, "mean", tmp_path / "mean.ckpt")
@@ -110,7 +110,7 @@ def test_data_check_prints_names_as_they_are(alike, capfdbinary, monkeypatch):
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", write_through=True)
     monkeypatch.setattr(sys, "stdout", stdout)
     monkeypatch.setattr(
-        "vidcore.tools.check.run_isolated", lambda function, paths, *_: ((p, function(p)) for p in paths)
+        "vidcore_datasets.checking.check.run_isolated", lambda function, paths, *_: ((p, function(p)) for p in paths)
     )
     assert main(["data", "check", str(alike)]) == 1
     printed = stdout.buffer.getvalue()

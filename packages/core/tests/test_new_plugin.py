@@ -53,7 +53,7 @@ def test_it_writes_where_it_is_told(tmp_path):
     [
         (["plugin"], "required: new, NAME"),
         (["plugin", "new"], "required: NAME"),
-        (["plugin", "old", "x"], "invalid choice: 'old'"),
+        (["plugin", "old", "x"], "new must be one of new, got 'old'"),
         (["plugin", "new", "9lives"], "must match [a-z][a-z0-9_]*, and '9lives' does not"),
         (["plugin", "new", "My-Net"], "must match"),
         (["plugin", "new", "../x"], "must match"),

@@ -15,9 +15,9 @@ from test_report import summary
 
 from vidcore import Task
 from vidcore.cli import main
-from vidcore.cli.rows import Output
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
-from vidcore.prediction import top
+from vidcore.predict.rows import Output
+from vidcore.predict.scores import top
 from vidcore.report import page
 from vidcore.report.summary import points
 from vidcore.text import to_json

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from small_models import MeanColour
 
 from vidcore import Task, UserError
-from vidcore.checkpoint import load_module
 from vidcore.cli import main
 from vidcore.weights import read_weights
+from vidcore.weights.checkpoint import load_module
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from test_report import summary
 
 from vidcore import Task
 from vidcore.classes import shown
-from vidcore.cli.data_stats import _show
-from vidcore.report import data_page, figures, page
 from vidcore.report.examples import Example
-from vidcore.tools.stats import Header, class_balance
-from vidcore.tools.stats import summary as stats_of
 from vidcore.video.render import draw
+from vidcore_datasets.commands.stats import _show
+from vidcore_datasets.statistics import figures, page
+from vidcore_datasets.statistics import page as data_page
+from vidcore_datasets.statistics.stats import Header, class_balance
+from vidcore_datasets.statistics.stats import summary as stats_of
 
 NAMES = ("$x_{$", r"\frac{a}$$", "line\nbreak", "<script>x</script>", "🎬 視頻", "[/red]", "no\udcffUTF8", "n" * 5000)
 

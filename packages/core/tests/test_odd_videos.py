@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
-from vidcore.dataset import Sample, VideoDataset
-from vidcore.tools import live
-from vidcore.tools.reencode import reencode
+from vidcore.reading.dataset import Sample, VideoDataset
 from vidcore.video.audio import Sound, read_audio, read_audio_windows
 from vidcore.video.decoder import installed_backends, open_video
+from vidcore_datasets.preparing.reencode import reencode
+from vidcore_deploy import sources as live
 
 FFMPEG = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-x264-params")

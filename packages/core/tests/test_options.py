@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from vidcore.cli import UsageError, names, options
+from vidcore.cli import names, options
 from vidcore.cli.signatures import UnclearError, parameters
+from vidcore.errors import UsageError
 
 PLUGIN = """
 from __future__ import annotations

@@ -14,13 +14,13 @@ from PIL import Image, ImageOps
 from test_decoder import X264, make, picture
 
 from vidcore import ClipSpec, Sample, Task
-from vidcore.dataset import VideoDataset
-from vidcore.tools.check import check_file
-from vidcore.tools.prepare.jobs import Settings
-from vidcore.tools.prepare.plan import jobs_of
-from vidcore.tools.prepare.run import do
-from vidcore.tools.prepare.samples import write_samples
+from vidcore.reading.dataset import VideoDataset
 from vidcore.video import VideoError, open_video
+from vidcore_datasets.checking.check import check_file
+from vidcore_datasets.preparing.jobs import Settings
+from vidcore_datasets.preparing.plan import jobs_of
+from vidcore_datasets.preparing.run import do
+from vidcore_datasets.preparing.samples import write_samples
 
 HEIGHT, WIDTH = 24, 40
 

@@ -15,8 +15,8 @@ from small_models import BrightestSpot, MeanColour
 
 from vidcore import Task
 from vidcore.cli import main, progress
-from vidcore.cli.rows import Output
-from vidcore.dataset import VideoDataset
+from vidcore.predict.rows import Output
+from vidcore.reading.dataset import VideoDataset
 from vidcore.video import open_video, write_video
 
 TESTS = Path(__file__).parent
@@ -29,7 +29,7 @@ def installed(fake_plugins, monkeypatch):
     models = {"mean": "MeanColour", "spot": "BrightestSpot", "listen": "LookOrListen"}
     entry_points = {"vidcore.models": {name: f"vid_small:{cls}" for name, cls in models.items()}}
     fake_plugins.add("vidcore-small", entry_points, {"vid_small": PLUGIN})
-    monkeypatch.setenv("VID_PLUGINS", "vidcore-small")
+    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-deploy")
     return fake_plugins
 
 
@@ -237,7 +237,7 @@ def test_a_full_disk_while_parts_are_joined_loses_nothing(tmp_path, monkeypatch)
     def full(self, lines):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vidcore.cli.rows._write_json", full)
+    monkeypatch.setattr("vidcore.predict.rows._write_json", full)
     with pytest.raises(Exception, match=r"out\.jsonl: No space left on device; the rows so far are kept"):
         output.join(["a", "b"])
     assert output.read() == before
@@ -247,7 +247,7 @@ def test_a_full_disk_while_parts_are_joined_loses_nothing(tmp_path, monkeypatch)
 def test_two_runs_on_one_output_do_not_mix_and_a_killed_one_leaves_no_lock(checkpoint, clips, tmp_path, capsys):
     output = tmp_path / "out.jsonl"
     hold = (
-        "import time; from vidcore.cli.rows import Output\n"
+        "import time; from vidcore.predict.rows import Output\n"
         f"with Output({str(output)!r}).locked(): print(1, flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)

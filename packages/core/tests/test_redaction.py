@@ -157,8 +157,8 @@ def test_commands_about_data(served, tmp_path, capsys, monkeypatch):
         for job in jobs:
             yield job, function(job)
 
-    for module in ("check", "stats", "prepare.run"):
-        monkeypatch.setattr(f"vidcore.tools.{module}.run_isolated", run)
+    for module in ("checking.check", "statistics.stats", "preparing.run"):
+        monkeypatch.setattr(f"vidcore_datasets.{module}.run_isolated", run)
     assert main(["data", "check", *data, "--output", str(tmp_path / "check.csv")]) == 1
     assert main(["data", "check", *data, "--output", "b.csv", "--against", str(tmp_path / "check.csv")]) == 1
     assert main(["data", "stats", *data, "--output", str(tmp_path / "stats")]) == 1
@@ -198,8 +198,8 @@ def test_mistakes_on_the_command_line(argv, capsys, monkeypatch):
 
 
 def test_rows_of_predict(served, tmp_path):
-    from vidcore.cli.predictor import Renderer
-    from vidcore.cli.rows import Output
+    from vidcore.predict.predictor import Renderer
+    from vidcore.predict.rows import Output
 
     data = Colours(tmp_path)
     module = MeanColour(data.task)

@@ -16,7 +16,7 @@ from resume_models import AUGMENT, Fragile
 
 from vidcore import ClipSpec
 from vidcore.cli import main
-from vidcore.sampler import SeededSampler
+from vidcore.reading.sampler import SeededSampler
 
 TESTS = Path(__file__).parent
 

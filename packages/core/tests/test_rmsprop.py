@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidcore.optim import Optim
-from vidcore.rmsprop import RMSpropTF
+from vidcore.training.optim import Optim
+from vidcore.training.rmsprop import RMSpropTF
 
 
 def test_steps_follow_the_formula():

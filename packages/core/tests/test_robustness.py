@@ -23,11 +23,11 @@ from test_decoder import VFR, X264, make, rotate
 
 from vidcore import ClipSpec, Sample, Task, UserError, VideoDataModule
 from vidcore.cli import main
-from vidcore.dataset import VideoDataset
-from vidcore.sampler import SeededSampler
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.sampler import SeededSampler
 from vidcore.video import VideoError, open_video
 from vidcore.video.audio import Sound, read_audio, read_audio_windows
-from vidcore.video.limit import within
+from vidcore.video.time_limit import within
 
 TESTS = Path(__file__).parent
 FOUR_FRAMES = {"frames": 4, "stride": 3}
@@ -252,7 +252,7 @@ def test_a_decoder_that_never_returns_is_left_behind(good, tmp_path, monkeypatch
             pass
         return open_video(path, *options)
 
-    monkeypatch.setattr("vidcore.dataset.open_video", hangs)
+    monkeypatch.setattr("vidcore.reading.dataset.open_video", hangs)
     samples = [Sample(path, 0) for path in good]
     dataset = VideoDataset(samples, Task.numbered(2), ClipSpec(frames=2, size=16), timeout=0.3)
     assert dataset[0]["errors"] == {str(good[0]): f"{good[0]}: took longer than 0.3 s to read"}

@@ -16,9 +16,9 @@ from lightning.pytorch.core import saving
 from small_models import MeanColour
 
 from vidcore import UserError, VideoDataModule, VideoModule
-from vidcore.checkpoint import load_module
 from vidcore.cli import main
 from vidcore.weights import read_weights
+from vidcore.weights.checkpoint import load_module
 
 TESTS = Path(__file__).parent
 

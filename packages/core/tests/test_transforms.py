@@ -10,8 +10,8 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from vidcore.clip import ClipSpec
-from vidcore.dataset import Sample, VideoDataset
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample, VideoDataset
 from vidcore.task import Task
 from vidcore.video.transforms import Augment, Flow, eval_transform, mix, train_transform
 

@@ -18,9 +18,9 @@ from test_predict import save
 
 from vidcore import Task
 from vidcore.cli import main
-from vidcore.dataset import VideoDataset
-from vidcore.tools.isolated import run_isolated
-from vidcore.workers import worker_error
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.workers import worker_error
+from vidcore_datasets.commands.isolated import run_isolated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked from the patched one")
 

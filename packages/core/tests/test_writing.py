@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from vidcore import ClipSpec, Weights
-from vidcore.atomic import AtomicCheckpointIO
 from vidcore.cli import main
-from vidcore.cli.rows import Output
-from vidcore.index import SampleIndex, save_index
+from vidcore.predict.rows import Output
+from vidcore.reading.index import SampleIndex, save_index
 from vidcore.report.loggers import _KeepingWriter
 from vidcore.sample import Sample
+from vidcore.training.checkpoint_io import AtomicCheckpointIO
 from vidcore.video.encode import write_video
 from vidcore.video.flow import FlowFields
 from vidcore.writing import PART, cell, from_cell, replacing, write_whole

@@ -10,8 +10,8 @@ import pytest
 from fake.coco_vid import content, make
 
 from vidcore import ClipSpec, Task
-from vidcore.dataset import VideoDataset
 from vidcore.errors import UserError
+from vidcore.reading.dataset import VideoDataset
 from vidcore_datasets.coco_vid import CocoVid, read_coco_vid
 
 

@@ -10,8 +10,8 @@ import torch
 from fake.imagenet_vid import CAR, STILL, VIDEOS, make, xml
 
 from vidcore import ClipSpec
-from vidcore.dataset import VideoDataset
 from vidcore.errors import UserError
+from vidcore.reading.dataset import VideoDataset
 from vidcore_datasets.imagenet_vid import SYNSETS, ImageNetVID, read_imagenet_vid
 
 

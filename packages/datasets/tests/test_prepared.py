@@ -18,11 +18,11 @@ import torch
 from colours import BrightSquare, Colours
 
 from vidcore import ClipSpec
-from vidcore.dataset import VideoDataset
 from vidcore.errors import UserError
-from vidcore.sampler import SeededSampler
-from vidcore.tools import prepare
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.sampler import SeededSampler
 from vidcore.video import open_video, read_audio
+from vidcore_datasets import preparing as prepare
 from vidcore_datasets.csv import Csv, read_csv
 from vidcore_datasets.prepared import Prepared, read_prepared
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets import (
     activitynet,

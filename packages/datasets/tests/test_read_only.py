@@ -9,9 +9,9 @@ import pytest
 import torch
 from colours import COLOURS, write
 
-from vidcore.checkpoint import load_module
 from vidcore.cli import main
 from vidcore.datamodule import VideoDataModule
+from vidcore.weights.checkpoint import load_module
 from vidcore_datasets.make_digits import make_moving_digits
 from vidcore_datasets.render_digits import DigitOptions
 

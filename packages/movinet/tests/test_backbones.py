@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from vidcore.tools.backbones import build_backbone
+from vidcore.backbones import build_backbone
 from vidcore_movinet import MoViNet
 from vidcore_movinet.module import MoViNetModule
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from vidcore.streaming import stream
 from vidcore.task import Task
-from vidcore.tools.step import Step, StepEngine, export_step
+from vidcore_deploy.step import Step, StepEngine, export_step
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.stream import StreamBottleneck
 

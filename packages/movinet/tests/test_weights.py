@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidcore import Task
-from vidcore.checkpoint import load_module
 from vidcore.cli import main as vid
 from vidcore.errors import UserError
+from vidcore.weights.checkpoint import load_module
 from vidcore_movinet.ensemble import MoViNetEnsemble
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet

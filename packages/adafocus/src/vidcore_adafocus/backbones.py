@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidcore.tools.backbones import Backbone, in_pieces
+from vidcore.backbones import Backbone, in_pieces
 
 
 class Glance(nn.Module):

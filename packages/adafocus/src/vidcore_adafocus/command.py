@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vidcore.cli import UsageError, train
+from vidcore.cli import train
 from vidcore.cli.parsing import Parser, number_in
+from vidcore.errors import UsageError
 
 
 def main(command: str, argv: list[str]) -> int:

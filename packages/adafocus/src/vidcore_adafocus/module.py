@@ -14,15 +14,15 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vidcore.backbones import build_backbone
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.flops import count_macs, parameters
 from vidcore.module import VideoModule
-from vidcore.optim import Optim, Schedule, Stage
 from vidcore.ranges import check_ranges
 from vidcore.task import Task
-from vidcore.tools.backbones import build_backbone
+from vidcore.training.optim import Optim, Schedule, Stage
 from vidcore_adafocus.exits import Criterion
 from vidcore_adafocus.heads import RecurrentHead
 from vidcore_adafocus.network import AdaFocusNet

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from vidcore.backbones import build_backbone, folded
 from vidcore.batch import Output
 from vidcore.errors import UserError
 from vidcore.flops import count_macs
 from vidcore.nn import check_clip
 from vidcore.streaming import State
-from vidcore.tools.backbones import build_backbone, folded
 from vidcore_adafocus.backbones import Focus, Glance
 from vidcore_adafocus.exits import Criterion, confidence, middle_first
 from vidcore_adafocus.heads import AverageHead, MaxPoolHead, RecurrentHead

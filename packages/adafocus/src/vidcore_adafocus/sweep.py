@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from vidcore.atomic import AtomicCheckpointIO
 from vidcore.batch import Batch
-from vidcore.checkpoint import read_checkpoint
 from vidcore.errors import UserError
 from vidcore.metrics import ClassificationMetrics
 from vidcore.text import to_json
+from vidcore.training.checkpoint_io import AtomicCheckpointIO
+from vidcore.weights.checkpoint import read_checkpoint
 from vidcore_adafocus.exits import check_budget, confidence, exit_steps, look_threshold, mean_cost, thresholds_for
 from vidcore_adafocus.module import AdaFocusModule
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidcore.batch import Batch, Output
     from vidcore.datamodule import Sample, VideoDataModule
     from vidcore.module import VideoModule
-    from vidcore.optim import Optim, Stage
+    from vidcore.training.optim import Optim, Stage
     from vidcore.weights import Weights
 
 __version__ = version("vidcore")
@@ -27,10 +27,10 @@ __version__ = version("vidcore")
 # These import torch, which `vid --help` must not.
 _LAZY = {
     "Batch": "vidcore.batch",
-    "Optim": "vidcore.optim",
+    "Optim": "vidcore.training.optim",
     "Output": "vidcore.batch",
     "Sample": "vidcore.datamodule",
-    "Stage": "vidcore.optim",
+    "Stage": "vidcore.training.optim",
     "VideoDataModule": "vidcore.datamodule",
     "VideoModule": "vidcore.module",
     "Weights": "vidcore.weights",

@@ -16,10 +16,10 @@ import yaml
 from vidcore.cli import mistake_behind, train, without_noise
 from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.cli.predict import listed
-from vidcore.cli.predictor import Options, predict
-from vidcore.cli.rows import Row, as_line
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
+from vidcore.predict.predictor import Options, predict
+from vidcore.predict.rows import Row, as_line
 from vidcore.redaction import redacted
 from vidcore.text import printable
 

@@ -19,16 +19,16 @@ from typing_extensions import Self
 
 from vidcore.batch import Batch
 from vidcore.clip import ClipSpec
-from vidcore.dataset import VideoDataset
 from vidcore.distributed import gathered
 from vidcore.errors import UserError, naming
 from vidcore.hparams import make_plain
-from vidcore.index import SampleIndex
-from vidcore.loader import Loader
 from vidcore.ranges import check_choice, check_ranges, class_ranges
+from vidcore.reading.dataset import VideoDataset
+from vidcore.reading.index import SampleIndex
+from vidcore.reading.loader import Loader
+from vidcore.reading.sampler import SeededSampler
 from vidcore.redaction import labels, without_secrets_of
 from vidcore.sample import Sample
-from vidcore.sampler import SeededSampler
 from vidcore.seeds import run_seed
 from vidcore.task import Task
 from vidcore.video.decoder import BACKENDS, import_backend
@@ -127,9 +127,9 @@ class VideoDataModule(LightningDataModule):
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See :func:`vidcore.checkpoint.class_in`.
+            UserError: See :func:`vidcore.weights.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in, read_checkpoint
+        from vidcore.weights.checkpoint import class_in, read_checkpoint
 
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):

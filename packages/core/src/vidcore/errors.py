@@ -21,6 +21,10 @@ class UserError(Exception):
         super().__init__(redacted(str(text)))
 
 
+class UsageError(UserError):
+    """The command line is wrong: ``vid`` exits with status 2."""
+
+
 class OptionError(UserError, ValueError):
     """An option has a value outside its range or its choices; ``vid`` exits with status 2."""
 

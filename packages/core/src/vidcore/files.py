@@ -12,8 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from vidcore.cli import UsageError
-from vidcore.errors import UserError
+from vidcore.errors import UsageError, UserError
 
 VIDEO_ENDINGS = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}

@@ -25,21 +25,21 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric
 from typing_extensions import Self
 
-from vidcore.atomic import AtomicCheckpointIO
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipFields, ClipSpec, replaced
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UserError, naming
 from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
+from vidcore.flops.measure import peak_memory_mb, timed
 from vidcore.hparams import make_plain, require_harmless
-from vidcore.measure import peak_memory_mb, timed
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
-from vidcore.optim import Optim, Stage, check_resumed
-from vidcore.prediction import video_rows, view_numbers
+from vidcore.predict.scores import video_rows, view_numbers
 from vidcore.ranges import check_ranges, class_ranges
 from vidcore.redaction import redacted
 from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
+from vidcore.training.checkpoint_io import AtomicCheckpointIO
+from vidcore.training.optim import Optim, Stage, check_resumed
 from vidcore.video.flow import FlowSource
 from vidcore.video.normalise import normalised
 from vidcore.weights import Weights, other_classifier, read_weights
@@ -128,9 +128,9 @@ class VideoModule(LightningModule):
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See :func:`vidcore.checkpoint.class_in`.
+            UserError: See :func:`vidcore.weights.checkpoint.class_in`.
         """
-        from vidcore.checkpoint import class_in
+        from vidcore.weights.checkpoint import class_in
 
         found = class_in(checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}

@@ -29,7 +29,13 @@ KNOWN = {
         "resnet_rs_cvrl": "vidcore-resnet-rs",
     },
     "vidcore.backbones": dict.fromkeys(("movinet_a0", "movinet_a1", "movinet_a2"), "vidcore-movinet"),
-    "vidcore.commands": {"exits": "vidcore-adafocus"},
+    "vidcore.commands": {
+        "bench": "vidcore-deploy",
+        "data": "vidcore-datasets",
+        "exits": "vidcore-adafocus",
+        "export": "vidcore-deploy",
+        "stream": "vidcore-deploy",
+    },
     "vidcore.data": dict.fromkeys(
         ("activitynet", "charades", "coco_vid", "csv", "diving48", "fcvid", "folder", "hmdb51", "imagenet_vid",
          "jester", "kinetics400", "kinetics600", "kinetics700", "kinetics_sounds", "mini_kinetics",

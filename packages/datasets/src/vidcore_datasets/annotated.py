@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.datamodule import VideoDataModule
-from vidcore.index import SampleIndex
+from vidcore.reading.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.cached_index import cached_annotations

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidcore.dataset import Sample
-from vidcore.index import INDEX, SampleIndex
+from vidcore.reading.dataset import Sample
+from vidcore.reading.index import INDEX, SampleIndex
 from vidcore.redaction import labels, redacted
 from vidcore.task import Task
 from vidcore_datasets.splits import Split, first_few, recorded_splits, remembered_splits

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.files import cache_folder
-from vidcore.index import SampleIndex, load_index, save_index
+from vidcore.reading.index import SampleIndex, load_index, save_index
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.inputs import inputs_recorded, state_of

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from vidcore.classes import checked_classes
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
-from vidcore.index import SampleIndex
+from vidcore.reading.dataset import Sample
+from vidcore.reading.index import SampleIndex
 from vidcore.task import Task
 from vidcore.video.frames import frame_files
 from vidcore_datasets.annotated import Annotated

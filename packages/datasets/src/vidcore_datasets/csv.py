@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vidcore import redaction
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
-from vidcore.index import SampleIndex
+from vidcore.reading.dataset import Sample
+from vidcore.reading.index import SampleIndex
 from vidcore.task import Task
 from vidcore.text import is_utf8
 from vidcore.video.source import is_url, joined, read_bytes

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidcore.classes import checked_classes
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.published import Published, PublishedData, official_file

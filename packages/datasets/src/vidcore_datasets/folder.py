@@ -9,7 +9,7 @@ from typing import Any
 
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS, is_video
-from vidcore.index import SampleIndex
+from vidcore.reading.index import SampleIndex
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations, beginning, complete_splits, warn_of_unseen

@@ -34,8 +34,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.boxes import Row, box_target, of_frames

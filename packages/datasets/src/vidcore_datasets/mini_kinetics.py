@@ -32,8 +32,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore_datasets.annotations import Annotations, with_classes
 from vidcore_datasets.kinetics import read_kinetics
 from vidcore_datasets.published import Published, PublishedData, official_file

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore.video.transforms import Augment
 from vidcore_datasets.annotated import Annotated

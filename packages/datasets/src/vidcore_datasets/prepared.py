@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.redaction import redacted, without_secrets_of
 from vidcore.task import Task
 from vidcore.video.source import filesystem, joined, read_bytes

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vidcore.errors import UserError
-from vidcore.index import SampleIndex
+from vidcore.reading.index import SampleIndex
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.find_videos import find_videos

@@ -24,8 +24,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore.video.transforms import Augment
 from vidcore_datasets.annotations import Annotations

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidcore.classes import checked_classes
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets.annotations import Annotations
 from vidcore_datasets.published import Published, official_file

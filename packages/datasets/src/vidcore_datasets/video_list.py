@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vidcore.dataset import Sample
 from vidcore.errors import UserError
 from vidcore.files import VIDEO_ENDINGS, expand_paths
+from vidcore.reading.dataset import Sample
 from vidcore.task import Task
 from vidcore_datasets.annotated import Annotated
 from vidcore_datasets.annotations import Annotations

@@ -6,8 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from vidcore.backbones import Backbone
 from vidcore.task import Task
-from vidcore.tools.backbones import Backbone
 from vidcore_movinet.module import MoViNetModule
 
 

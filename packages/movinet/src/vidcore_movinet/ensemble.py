@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.batch import Batch, Output
-from vidcore.checkpoint import naming
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.task import Task
+from vidcore.weights.checkpoint import naming
 from vidcore_movinet.network import SLOPE, MoViNet
 from vidcore_movinet.variants import NETWORK_RANGES, Head, find_variant
 from vidcore_movinet.weights import check_own_kind, kinetics600

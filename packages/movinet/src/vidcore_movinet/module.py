@@ -15,13 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
-from vidcore.checkpoint import naming
 from vidcore.flops import parameters
 from vidcore.module import VideoModule
-from vidcore.optim import Stage
 from vidcore.task import Task
-from vidcore.tools.tensorflow import is_tensorflow
+from vidcore.training.optim import Stage
 from vidcore.weights import Weights
+from vidcore.weights.checkpoint import naming
+from vidcore.weights.tensorflow import is_tensorflow
 from vidcore_movinet.network import SLOPE, MoViNet
 from vidcore_movinet.variants import NETWORK_RANGES, VARIANTS, Head, find_variant
 from vidcore_movinet.weights import EARLIER, check_own_kind, kinetics600, published_weights, read_foreign

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vidcore.errors import UserError
-from vidcore.tools.foreign import load_named
-from vidcore.tools.tensorflow import is_tensorflow, load_tensorflow, read_variables
 from vidcore.weights import Weights, read_weights
+from vidcore.weights.foreign import load_named
+from vidcore.weights.tensorflow import is_tensorflow, load_tensorflow, read_variables
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS
 
@@ -167,7 +167,7 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
     """A weights file of the official code, of the port or of ours, as a state dict of ours.
 
     Args:
-        path: What :func:`vidcore.tools.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
+        path: What :func:`vidcore.weights.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
         like: The network that they are for; theirs may have another number of classes. TensorFlow's variables do not
             say with which activations they were trained: they get this network's. Files of ours from before there was
             a choice were trained with gates of slope 1/6 and hard swish in the head.

@@ -17,8 +17,8 @@ from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.flops import parameters
 from vidcore.module import VideoModule
-from vidcore.optim import Stage
 from vidcore.task import Task
+from vidcore.training.optim import Stage
 from vidcore.weights import other_classifier, read_weights
 from vidcore_resnet_rs.network import ResNetRS3D
 from vidcore_resnet_rs.variants import (

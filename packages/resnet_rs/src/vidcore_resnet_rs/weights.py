@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vidcore.tools.tensorflow import load_tensorflow
+from vidcore.weights.tensorflow import load_tensorflow
 from vidcore_resnet_rs.layers import Bottleneck
 from vidcore_resnet_rs.network import ResNetRS3D
 

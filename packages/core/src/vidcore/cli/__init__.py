@@ -14,27 +14,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vidcore import __version__, plugins
-from vidcore.errors import OptionError, UserError, causes
+from vidcore.errors import OptionError, UsageError, UserError, causes
+from vidcore.reading.workers import worker_error
 from vidcore.redaction import redacted
-from vidcore.workers import worker_error
 
 COMMANDS = {
     "fit": ("vidcore.cli.train", "train a model on a data set"),
     "validate": ("vidcore.cli.train", "evaluate on the validation split"),
     "test": ("vidcore.cli.train", "evaluate on the test split, with cost, time and memory"),
     "predict": ("vidcore.cli.predict", "predict on video files, one row each"),
-    "stream": ("vidcore.cli.stream", "decide frame by frame on a file, a camera or a URL"),
-    "bench": ("vidcore.cli.bench", "measure latency, throughput, memory, and executed against counted MACs"),
     "flops": ("vidcore.cli.flops", "count parameters and MACs of a model"),
-    "export": ("vidcore.cli.export", "write a model as ONNX or torch.export, checked against eager"),
     "weights": ("vidcore.cli.weights", "list a model's published weights; convert SOURCE TARGET: others' into ours"),
-    "data": ("vidcore.cli.data", "check, prepare, stats: broken files; re-encoding, shards; durations and balance"),
     "list": ("vidcore.cli.listing", "show the installed models, data sets and commands"),
     "plugins": ("vidcore.cli.plugin_states", "show version, origin and state of every plugin"),
     "plugin": ("vidcore.cli.new_plugin", "new NAME: write a plugin that works, with its tests"),
     "completion": ("vidcore.cli.completion", "print the completion script of a shell"),
 }
 """Name to the module whose ``main(command, argv)`` runs it, and its line of help."""
+
+PLUGINS = {
+    "bench": "measure latency, throughput, memory, and executed against counted MACs",
+    "data": "check, prepare, stats: broken files; re-encoding, shards; durations and balance",
+    "exits": "find thresholds of early exits, and test them",
+    "export": "write a model as ONNX or torch.export, checked against eager",
+    "stream": "decide frame by frame on a file, a camera or a URL",
+}
+"""Line of help of each first-party command that a plugin brings."""
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -52,14 +57,13 @@ NOISE = (
 """Beginnings of warnings of Lightning's that are not about anything the user did."""
 
 
-class UsageError(UserError):
-    """The command line itself is wrong."""
-
-
 def usage() -> str:
     """The text of ``vid --help``."""
     rows = {name: text for name, (_, text) in COMMANDS.items()}
-    rows |= {name: f"from {claims[0].distribution}" for name, claims in plugins.claims("vidcore.commands").items()}
+    for name, claims in plugins.claims("vidcore.commands").items():
+        source = claims[0].distribution
+        ours = plugins.KNOWN["vidcore.commands"].get(name) == source
+        rows[name] = PLUGINS[name] if ours else f"from {source}"
     width = max(map(len, rows))
     return "\n".join(
         [

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from vidcore import UserError, cli, plugins
-from vidcore.cli import data, names, options
+from vidcore.cli import names, options
 from vidcore.cli.parsing import Parser
 from vidcore.cli.signatures import UnclearError, fields
 
@@ -56,7 +56,7 @@ complete -c vid -f -a '(__vid)'
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 _FIRST_ARGUMENTS = {
     "completion": list(SCRIPTS),
-    "data": list(data.COMMANDS),
+    "data": ["check", "prepare", "stats"],
     "plugin": ["new"],
     "weights": ["list", "convert"],
 }
@@ -103,9 +103,9 @@ def _values(key: str) -> list[str]:
 def _options(before: Sequence[str], current: str) -> list[str]:
     """Those of a command; below ``--model.``, ``--data.`` and ``--trainer.`` those of the class that was chosen."""
     command = before[0]
-    if command not in cli.COMMANDS:
+    if command not in {*cli.COMMANDS, *plugins.names("vidcore.commands")}:
         return []
-    trains = cli.COMMANDS[command][0] == "vidcore.cli.train"
+    trains = cli.COMMANDS.get(command, ("",))[0] == "vidcore.cli.train"
     known = options.top_level(command) if trains else _in_help(before)
     group, *inner = current.removeprefix("--").split(".")[:-1] or [""]
     if f"--{group}" not in known:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vidcore.cli import UsageError
+from vidcore.errors import UsageError
 
 MAX_BYTES = 10_000_000
 """Size of a config file."""

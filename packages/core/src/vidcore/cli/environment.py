@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from vidcore.cli import UsageError, names, options
+from vidcore.cli import names, options
 from vidcore.cli.signatures import Parameter, UnclearError, fields
+from vidcore.errors import UsageError
 
 COMMANDS = ("fit", "validate", "test")
 """Commands whose options can come from the environment."""

@@ -21,22 +21,22 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from vidcore.checkpoint import config_of, read_checkpoint, task_of
 from vidcore.classes import shown
-from vidcore.cli import UsageError, names, options, runs
+from vidcore.cli import names, options, runs
 from vidcore.cli.parser import VidParser
 from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
-from vidcore.errors import UserError, causes, naming
+from vidcore.errors import UsageError, UserError, causes, naming
 from vidcore.metrics import MAIN_METRIC
 from vidcore.module import VideoModule, weights_finite
 from vidcore.ranges import check_ranges
+from vidcore.reading.workers import WorkerError, worker_error
 from vidcore.redaction import redacted
 from vidcore.report.callback import Report, judged_clips
 from vidcore.report.loggers import logger_in, wandb_discards, wandb_ends
 from vidcore.report.progress import progress
 from vidcore.report.summary import versions
-from vidcore.workers import WorkerError, worker_error
+from vidcore.weights.checkpoint import config_of, read_checkpoint, task_of
 
 
 def run(

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vidcore import plugins
-from vidcore.cli import UsageError, configs
+from vidcore.cli import configs
+from vidcore.errors import UsageError
 
 GROUPS = {"model": "vidcore.models", "data": "vidcore.data"}
 """Option to the entry-point group, and alias module, that its names are found in."""

@@ -7,8 +7,8 @@ import string
 from pathlib import Path
 
 from vidcore import __version__, plugins
-from vidcore.cli import UsageError
 from vidcore.cli.parsing import Parser
+from vidcore.errors import UsageError
 
 TEMPLATE = Path(__file__).parent / "template"
 FILES = {

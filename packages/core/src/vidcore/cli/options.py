@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import Any
 
 from vidcore import plugins
-from vidcore.cli import UsageError, causes, configs, names
+from vidcore.cli import causes, configs, names
 from vidcore.cli.signatures import Parameter, UnclearError, fields, parameters
-from vidcore.errors import OptionError
+from vidcore.errors import OptionError, UsageError
 
 TOP_LEVEL = ("config", "print_config", "seed_everything", "trainer", "model", "data", "ckpt_path", "weights_only")
 """The first parts of all options there are; ``validate`` and ``test`` also have ``verbose``."""

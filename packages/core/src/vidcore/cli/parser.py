@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from vidcore.cli import UsageError, configs, names
-from vidcore.errors import reasons
+from vidcore.cli import configs, names
+from vidcore.errors import UsageError, reasons
 from vidcore.text import is_utf8
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from vidcore.classes import MOST, read_classes
-from vidcore.cli import UsageError, names, options
+from vidcore.cli import names, options
+from vidcore.errors import UsageError
 from vidcore.ranges import described, in_range
 from vidcore.task import Task
 
@@ -169,7 +170,7 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
         UserError: The checkpoint or the weights are unreadable or do not fit.
     """
     if arguments.ckpt_path is not None:
-        from vidcore.checkpoint import load_module
+        from vidcore.weights.checkpoint import load_module
 
         return load_module(arguments.ckpt_path)
 

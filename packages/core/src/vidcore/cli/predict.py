@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vidcore.cli import DONE, FAILED, UsageError
 from vidcore.cli.parsing import ModelParser, load_model, number_in, whole_in
-from vidcore.cli.rows import Output
 from vidcore.files import expand_paths
+from vidcore.predict.rows import Output
 
 
 def main(command: str, argv: list[str]) -> int:
@@ -43,7 +43,7 @@ def main(command: str, argv: list[str]) -> int:
         print(f"vid: passed over {below} files below --render {arguments.render}", file=sys.stderr)
     model = load_model(arguments, trained=True)
 
-    from vidcore.cli.predictor import Options, predict
+    from vidcore.predict.predictor import Options, predict
 
     options = Options(**{field.name: getattr(arguments, field.name) for field in fields(Options)})
     return FAILED if predict(model, paths, options, output) else DONE

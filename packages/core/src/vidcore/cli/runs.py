@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidcore.cli import UsageError, configs, names
+from vidcore.cli import configs, names
+from vidcore.errors import UsageError
 
 ROOT = "runs"
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidcore.cli import DONE, FAILED, UsageError, environment, names, options, runs
-from vidcore.errors import naming
+from vidcore.cli import DONE, FAILED, environment, names, options, runs
+from vidcore.errors import UsageError, naming
 
 if TYPE_CHECKING:
     from vidcore.cli.lightning import VidCLI
@@ -58,8 +58,8 @@ def run(command: str, argv: list[str], whole: bool = True, quiet: bool = False) 
     if command == "fit" and not helps:
         argv = [*one_length(argv), *argv]
     saved: dict[str, Any] = {}
-    from vidcore.checkpoint import require_trusted
     from vidcore.cli import lightning
+    from vidcore.weights.checkpoint import require_trusted
 
     if continued is not None:
         config = str(continued / "config.yaml")

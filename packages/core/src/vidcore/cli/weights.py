@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidcore.cli import UsageError
 from vidcore.cli.listing import print_table
 from vidcore.cli.parsing import ModelParser, load_model
+from vidcore.errors import UsageError
 from vidcore.writing import replacing
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import Any
 from jinja2 import Environment
 
 
-def rendered(template: str, **values: Any) -> str:
-    """A template of this package, filled in and in this package's style."""
-    texts = {
-        name: files("vidcore.report").joinpath(name).read_text(encoding="utf-8") for name in (template, "style.css")
-    }
+def rendered(package: str, template: str, **values: Any) -> str:
+    """Render a template that lies in ``package``, with the style sheet of reports."""
+    text = files(package).joinpath(template).read_text(encoding="utf-8")
+    style = files("vidcore.report").joinpath("style.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(texts[template]).render(style=texts["style.css"], **values)
+    return environment.from_string(text).render(style=style, **values)

@@ -39,6 +39,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
         shown.append({"file": f"{name}.png", "heading": heading, "width": width})
     examples = [_example(number, example, folder) for number, example in enumerate(summary.examples, start=1)]
     page = rendered(
+        "vidcore.report",
         "page.html",
         summary=summary,
         split={"val": "validation"}.get(summary.split, summary.split),

@@ -13,9 +13,9 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from vidcore import plugins
 from vidcore.hparams import class_path_of
 from vidcore.module import VideoModule
-from vidcore.optim import Optim
 from vidcore.testing.batches import row_of, task_of, without_target
 from vidcore.testing.suite import Suite, ask, difference, run, unlike
+from vidcore.training.optim import Optim
 
 
 class AnswerTests(Suite):

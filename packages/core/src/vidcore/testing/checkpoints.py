@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.batch import Batch, Output
-from vidcore.checkpoint import load_module
 from vidcore.testing.batches import row_of, task_of, without_target
 from vidcore.testing.fitting import Trained
 from vidcore.testing.suite import ask, difference, row_answers
 from vidcore.weights import reason_of
+from vidcore.weights.checkpoint import load_module
 
 
 class CheckpointTests(Trained):
@@ -35,7 +35,7 @@ class CheckpointTests(Trained):
             ) from error
 
     def test_checkpoint_alone_predicts_the_same(self) -> None:
-        """:func:`vidcore.checkpoint.load_module` needs the file only, and the model answers as the saved one did."""
+        """``load_module`` needs the file only, and its model gives the same outputs as the saved one."""
         training = self.training()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.ckpt"

@@ -15,14 +15,14 @@ from av.container import InputContainer
 from torch import Tensor
 
 from vidcore.clip import ClipSpec
-from vidcore.container import open_container
 from vidcore.files import is_pictures
 from vidcore.video.clock import Clock, joinable
+from vidcore.video.container import open_container
 from vidcore.video.decoder import VideoError
-from vidcore.video.limit import check_time, remaining
 from vidcore.video.pyav import AV_ERRORS
 from vidcore.video.sampling import audio_middles, audio_windows
 from vidcore.video.source import opened
+from vidcore.video.time_limit import check_time, remaining
 
 # Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
 _PREROLL = 0.5

@@ -20,13 +20,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 from typing_extensions import Self
 
-from vidcore.container import require_file
 from vidcore.files import PICTURE_ENDINGS, pictures
-from vidcore.limits import CLIP_PIXELS, PIXELS, LimitError
+from vidcore.video.container import require_file
 from vidcore.video.decoder import VideoError
-from vidcore.video.limit import check_time
+from vidcore.video.limits import CLIP_PIXELS, PIXELS, LimitError
 from vidcore.video.pyav import check_indices
 from vidcore.video.source import is_plain, opened
+from vidcore.video.time_limit import check_time
 
 # By the first bytes, whatever the file's name ends in. Image.open would also try formats that run other programs.
 _FORMATS: dict[bytes, Any] = {
@@ -74,7 +74,7 @@ def read_picture(file: Any, mode: str = "RGB") -> np.ndarray:
         uint8 (H, W, 3), or (H, W) for grey.
 
     Raises:
-        ValueError: The file is no picture, has more pixels than :data:`~vidcore.limits.PIXELS`, or is animated.
+        ValueError: The file is no picture, has more pixels than :data:`~vidcore.video.limits.PIXELS`, or is animated.
         Exception: Pillow's own, of many kinds, for damaged data.
     """
     if isinstance(file, str | os.PathLike):

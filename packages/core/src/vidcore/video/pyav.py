@@ -23,12 +23,12 @@ from av.video.frame import PictureType
 from torch import Tensor
 from typing_extensions import Self
 
-from vidcore.container import open_container
-from vidcore.limits import CLIP_PIXELS, FRAMES
 from vidcore.video.clock import Clock, first_streams, joinable
+from vidcore.video.container import open_container
 from vidcore.video.decoder import VideoError
-from vidcore.video.limit import check_time, remaining
+from vidcore.video.limits import CLIP_PIXELS, FRAMES
 from vidcore.video.source import opened
+from vidcore.video.time_limit import check_time, remaining
 from vidcore.video.upright import Upright, is_turned
 
 # Containers whose index leads a seek to a packet with the timestamps it had before.

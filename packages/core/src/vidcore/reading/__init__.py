@@ -1,0 +1,1 @@
+"""Samples as a model receives them: index, sampler, data set."""

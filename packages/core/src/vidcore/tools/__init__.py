@@ -1,1 +1,0 @@
-"""What the commands ``bench``, ``export`` and ``data check`` do, for use from Python."""

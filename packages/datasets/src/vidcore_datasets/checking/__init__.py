@@ -1,0 +1,1 @@
+"""`vid data check`: decode every file and report the broken ones."""

@@ -1,0 +1,1 @@
+"""`vid data stats`: durations, frame rates, sizes and class balance."""

@@ -1,0 +1,1 @@
+"""`vid export` and `vid stream`."""

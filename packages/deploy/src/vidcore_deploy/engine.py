@@ -1,0 +1,59 @@
+"""What the exported steps of streaming models have in common, whatever runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vidcore.clip import ClipSpec
+from vidcore.errors import UserError
+from vidcore.streaming import State
+from vidcore.task import Task
+
+
+class Engine:
+    """A :class:`~vidcore.streaming.Streaming` of one row that a file describes; subclasses :meth:`run` it.
+
+    Args:
+        facts: The file's metadata, as :func:`~vidcore_deploy.step.export_step` writes them.
+    """
+
+    def __init__(self, facts: Mapping[str, str]) -> None:
+        self._shapes: dict[str, list[int]] = json.loads(facts["state"])
+        self._carried: dict[str, str] = json.loads(facts["carried"])
+        self.clip_spec = ClipSpec(**json.loads(facts["clip"]))
+        self.task = Task(json.loads(facts["kind"]), tuple(json.loads(facts["classes"])))
+
+    def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
+        """Zeros, for the one stream and the size that the file is for.
+
+        Raises:
+            UserError: Another number of streams or size.
+        """
+        if batch_size != 1 or size != (self.clip_spec.size, self.clip_spec.size):
+            raise UserError(f"the engine is for 1 stream of {self.clip_spec.size}², not {batch_size} of {size}")
+        return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
+
+    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state.
+
+        Raises:
+            UserError: Frames of another shape.
+        """
+        size = self.clip_spec.size
+        if tuple(frames.shape) != (1, 3, 1, size, size):
+            raise UserError(f"the engine takes frames (1, 3, 1, {size}, {size}), not {tuple(frames.shape)}")
+        logits, computed = self.run(frames, state)
+        return logits, whole_state(state, computed, self._carried)
+
+    def run(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The logits and what is computed of the new state."""
+        raise NotImplementedError
+
+
+def whole_state(state: State, computed: State, carried: Mapping[str, str]) -> State:
+    """The new state: what was computed of it, and what only got another name."""
+    return {name: computed[name] if name in computed else state[carried[name]] for name in state}
