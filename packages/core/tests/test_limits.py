@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import struct
+import tarfile
 import threading
+import zipfile
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -12,14 +14,19 @@ from queue import SimpleQueue
 import av
 import numpy as np
 import pytest
+import torch
 from test_audio_encode import chirp, write_wav
 from test_decoder import X264, make
 
 from vidcore import UserError
+from vidcore.cli import environment
 from vidcore.video import VideoError, open_video, read_audio
 from vidcore.video.container import open_url
 from vidcore.video.limits import LIMITS, PIXELS, LimitError
 from vidcore.video.time_limit import within
+from vidcore.weights.checkpoint import read_checkpoint
+from vidcore.weights.published import read_weights
+from vidcore.weights.tensorflow import read_variables
 from vidcore_datasets.checking.check import check_file
 from vidcore_datasets.statistics.stats import read_header
 
@@ -139,6 +146,81 @@ def test_the_frames_that_are_read_at_once(video, monkeypatch):
         assert len(opened.frames([0, 1, 2])) == 3
         with pytest.raises(VideoError, match=r"good.mp4: declares 20480 pixels in the frames that are read at once"):
             opened.frames([0, 1, 2, 3])
+
+
+# Archives, pickles, headers.
+
+
+def packed(path: Path, target: Path) -> Path:
+    """The archive with its members compressed."""
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in source.infolist():
+            archive.writestr(member.filename, source.read(member))
+    return target
+
+
+def test_an_archive_that_unpacks_to_more(tmp_path, monkeypatch):
+    weights = {"weight": torch.zeros(2000, 1000)}
+    torch.save(weights, tmp_path / "plain.pt")
+    np.savez(tmp_path / "plain.npz", **{name: tensor.numpy() for name, tensor in weights.items()})
+    small = (
+        packed(tmp_path / "plain.pt", tmp_path / "packed.pt"),
+        packed(tmp_path / "plain.npz", tmp_path / "packed.npz"),
+    )
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "plain.npz", "model.index")
+    assert read_weights(small[0])["weight"].shape == (2000, 1000)
+    assert read_variables(small[1])["weight"].shape == (2000, 1000)
+    monkeypatch.setenv("VID_MAX_UNPACKED_BYTES", "7000000")
+    assert read_weights(tmp_path / "plain.pt")["weight"].shape == (2000, 1000)
+    assert read_variables(tmp_path / "plain.npz")["weight"].shape == (2000, 1000)
+    for read, name in (
+        (read_weights, "pt"),
+        (read_checkpoint, "pt"),
+        (read_variables, "npz"),
+        (read_variables, "tar.gz"),
+    ):
+        with pytest.raises(
+            UserError, match=rf"packed\.{name} .*declares 8\d+ bytes after unpacking, more than VID_MAX_U"
+        ):
+            read(tmp_path / f"packed.{name}")
+
+
+class Large:
+    def __reduce__(self):
+        return bytearray, (10**12,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_a_pickle_that_creates_memory(tmp_path, legacy, protocol):
+    path = tmp_path / "large.ckpt"
+    torch.save({"x": Large()}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
+    for read in (read_weights, read_checkpoint):
+        with pytest.raises(UserError, match=r"large\.ckpt .* creates a bytearray, whose size nothing limits"):
+            read(path)
+
+
+def test_the_header_of_safetensors(tmp_path):
+    for name, header in [("huge", 2**60), ("large", 10**8 - 1), ("cut", 1000)]:
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(
+            struct.pack("<Q", header) + b'{"a":{"dtype":"F32","shape":[10000000000],"data_offsets":[0,4]}}'
+        )
+        with pytest.raises(UserError, match=rf"{name}\.safetensors"):
+            read_weights(path)
+    shape = b'{"a":{"dtype":"F32","shape":[10000000000],"data_offsets":[0,40000000000]}}'
+    path.write_bytes(struct.pack("<Q", len(shape)) + shape + bytes(16))
+    with pytest.raises(UserError, match=r"cut\.safetensors"):
+        read_weights(path)
+
+
+def test_variables_of_limits_are_known(monkeypatch):
+    assert {limit.variable for limit in LIMITS} == set(environment._OTHERS) - {"VID_PLUGINS"}
+    monkeypatch.setenv("VID_MAX_PIXELS", "1")
+    monkeypatch.setenv("VID_MAX_FRAME", "1")
+    (warning,) = (warning for warning in environment.unused() if "VID_MAX" in warning)
+    assert "VID_MAX_FRAME is not used; did you mean VID_MAX_FRAMES" in warning
 
 
 # Other files.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import torch
@@ -12,6 +13,7 @@ from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.streaming import State
 from vidcore.task import Task
+from vidcore.video.limits import PIXELS, STATE_BYTES
 
 
 class Engine:
@@ -19,12 +21,20 @@ class Engine:
 
     Args:
         facts: The file's metadata, as :func:`~vidcore_deploy.step.export_step` writes them.
+
+    Raises:
+        LimitError: The metadata declare too much, see :mod:`vidcore.video.limits`.
+        ValueError: They are none, as are other errors that reading them raises.
     """
 
     def __init__(self, facts: Mapping[str, str]) -> None:
-        self._shapes: dict[str, list[int]] = json.loads(facts["state"])
+        self._shapes = {name: [int(size) for size in shape] for name, shape in json.loads(facts["state"]).items()}
+        if any(size < 0 for shape in self._shapes.values() for size in shape):
+            raise ValueError(f"shapes of the state have negative sizes: {facts['state']}")
         self._carried: dict[str, str] = json.loads(facts["carried"])
+        STATE_BYTES.check(sum(4 * math.prod(shape) for shape in self._shapes.values()))
         self.clip_spec = ClipSpec(**json.loads(facts["clip"]))
+        PIXELS.check(self.clip_spec.size**2)
         self.task = Task(json.loads(facts["kind"]), tuple(json.loads(facts["classes"])))
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:

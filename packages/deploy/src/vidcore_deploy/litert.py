@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vidcore.errors import UserError
 from vidcore.streaming import State
+from vidcore.video.limits import LimitError, check_unpacked
 from vidcore_deploy.engine import Engine
 
 FACTS = "vidcore.json"
@@ -71,6 +72,7 @@ class LiteRTEngine(Engine):
             raise UserError(f"no engine at {path}")
         try:
             with zipfile.ZipFile(path) as archive:
+                check_unpacked(archive.getinfo(FACTS).file_size, Path(path).stat().st_size)
                 facts = json.loads(archive.read(FACTS))
             self._interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
             self._interpreter.allocate_tensors()
@@ -80,6 +82,8 @@ class LiteRTEngine(Engine):
             inputs, outputs = runner.get_input_details(), runner.get_output_details()
             self._into = [self._memory(inputs[f"args_{i}"]) for i in range(len(self._inputs) + 1)]
             self._from = [self._memory(outputs[f"output_{i}"]) for i in range(len(self._outputs) + 1)]
+        except LimitError as error:
+            raise UserError(f"{path} {error}") from error
         except Exception as error:  # LiteRT's own kinds, or no such metadata
             raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
 

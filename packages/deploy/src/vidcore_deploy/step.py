@@ -16,6 +16,7 @@ from vidcore.batch import Batch
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.streaming import State, Streaming
+from vidcore.video.limits import LimitError
 from vidcore.writing import replacing
 from vidcore_deploy.clips import given_or_made, read_batch
 from vidcore_deploy.engine import Engine, whole_state
@@ -140,6 +141,8 @@ class StepEngine(Engine):
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             super().__init__(self._session.get_modelmeta().custom_metadata_map)
+        except LimitError as error:
+            raise UserError(f"{path} {error}") from error
         except Exception as error:  # ONNX Runtime's own kinds, or no such metadata
             raise UserError(f"{path} is no step of a model, as vid export --step writes it") from error
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -1,4 +1,7 @@
-"""Environment variables: ``VID_PLUGINS``, and ``VID_COMMAND__OPTION`` of ``fit``, ``validate`` and ``test``.
+"""Environment variables of ``vid``.
+
+They are ``VID_PLUGINS``, those of :mod:`vidcore.video.limits`, and ``VID_COMMAND__OPTION`` of ``fit``, ``validate`` and
+``test``.
 
 Imports no torch.
 """
@@ -19,16 +22,22 @@ from vidcore.errors import UsageError
 COMMANDS = ("fit", "validate", "test")
 """Commands whose options can come from the environment."""
 
+_OTHERS = (
+    *("VID_PLUGINS", "VID_MAX_PIXELS", "VID_MAX_CLIP_PIXELS", "VID_MAX_FRAMES", "VID_MAX_STATE_BYTES"),
+    "VID_MAX_UNPACKED_BYTES",
+)
+"""Variables of every command: the plugins, and the limits of :mod:`vidcore.video.limits`, which imports torch."""
+
 
 def unused() -> list[str]:
     """One warning for each ``VID_…`` variable that no command reads."""
     prefixes = tuple(f"VID_{command.upper()}__" for command in COMMANDS)
-    found = (name for name in sorted(os.environ) if name.startswith("VID_") and name != "VID_PLUGINS")
+    found = (name for name in sorted(os.environ) if name.startswith("VID_") and name not in _OTHERS)
     return [_unused(name) for name in found if not name.startswith(prefixes)]
 
 
 def _unused(name: str) -> str:
-    near = difflib.get_close_matches(name, ["VID_PLUGINS"], n=1, cutoff=0.8)
+    near = difflib.get_close_matches(name, _OTHERS, n=1, cutoff=0.8)
     for command in COMMANDS:
         begin = f"VID_{command.upper()}_"
         if name.startswith(begin):  # one underscore where two belong

@@ -7,7 +7,9 @@ environment variable: ``VID_MAX_PIXELS=400000000 vid predict …``.
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 from dataclasses import dataclass
 from zipfile import ZipFile, is_zipfile
 
@@ -67,21 +69,56 @@ STATE_BYTES = Limit("VID_MAX_STATE_BYTES", 2**30, "bytes of state")
 UNPACKED_BYTES = Limit("VID_MAX_UNPACKED_BYTES", 2**30, "bytes after unpacking")
 """Of a compressed archive. What torch and numpy save is not compressed and may be of any size."""
 
+_BYTEARRAY = re.compile(rb"c(__builtin__|builtins)\nbytearray\n")
+
 LIMITS = (PIXELS, CLIP_PIXELS, FRAMES, STATE_BYTES, UNPACKED_BYTES)
 
 
 def check_archive(path: str | os.PathLike[str]) -> None:
-    """Check the members that a zip archive (a checkpoint, an ``.npz``) declares; other files pass.
+    """Check the members that a zip archive (an ``.npz``) declares; other files pass.
 
     Raises:
         LimitError: See :func:`check_unpacked`.
         OSError: The file cannot be read.
         zipfile.BadZipFile: The archive is damaged.
     """
+    if archive := _archive(path):
+        archive.close()
+
+
+def check_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Check what ``torch.save`` wrote, before ``torch.load(weights_only=True)`` allocates what the file declares.
+
+    Raises:
+        LimitError: See :func:`check_unpacked`; or the pickle creates a ``bytearray``, which can have any size.
+        OSError: The file cannot be read.
+        ValueError: The file is empty.
+        zipfile.BadZipFile: The archive is damaged.
+    """
+    if archive := _archive(path):
+        with archive:
+            found = any(
+                _BYTEARRAY.search(archive.read(name)) for name in archive.namelist() if name.endswith("data.pkl")
+            )
+    else:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # noqa: PTH123
+            found = _BYTEARRAY.search(data) is not None
+    if found:
+        raise LimitError("creates a bytearray, whose size nothing limits")
+
+
+def _archive(path: str | os.PathLike[str]) -> ZipFile | None:
     with open(path, "rb") as file:  # noqa: PTH123 - may be given as text
-        if file.read(4) == b"PK\x03\x04" or is_zipfile(file):
-            with ZipFile(file) as archive:
-                check_unpacked(sum(member.file_size for member in archive.infolist()), file.seek(0, os.SEEK_END))
+        if file.read(4) != b"PK\x03\x04" and not is_zipfile(file):
+            return None
+        size = file.seek(0, os.SEEK_END)
+    archive = ZipFile(path)
+    try:
+        check_unpacked(sum(member.file_size for member in archive.infolist()), size)
+    except LimitError:
+        archive.close()
+        raise
+    return archive
 
 
 def check_unpacked(declared: int, stored: int) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError, one_line
 from vidcore.files import sha256
+from vidcore.video.limits import LimitError, check_checkpoint
 from vidcore.writing import replacing, write_whole
 
 
@@ -130,11 +131,14 @@ def load_safely(path: str | Path, what: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(file)
+        check_checkpoint(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of files that are refused anyway
             return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
+    except LimitError as error:
+        raise UserError(f"{path} is no {what} that can be read safely: it {error}") from error
     except Exception as error:  # torch and safetensors raise many kinds for what is not theirs
         reason = one_line(error) if isinstance(error, SafetensorError) else reason_of(error)
         raise UserError(f"{path} is no {what} that can be read safely: {reason}") from error

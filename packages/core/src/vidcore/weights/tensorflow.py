@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vidcore.errors import UserError, one_line
+from vidcore.video.limits import check_archive, check_unpacked
 from vidcore.weights.foreign import load_named
 
 _NEEDS_TENSORFLOW = (
@@ -45,6 +46,7 @@ def read_variables(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"no weights at {path}")
     try:
         if path.suffix == ".npz":
+            check_archive(path)
             with np.load(path, allow_pickle=False) as arrays:
                 return {name.removesuffix(":0"): arrays[name] for name in arrays.files}
         if path.suffix == ".index":
@@ -58,7 +60,10 @@ def read_variables(path: str | Path) -> dict[str, np.ndarray]:
 
 def _read_archive(path: Path) -> dict[str, np.ndarray]:
     with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
+        size = 0
         for member in archive:
+            size += member.size
+            check_unpacked(size, path.stat().st_size)
             # Only the last part of its name is used, so that nothing is written elsewhere.
             if member.isfile() and re.search(r"\.(index|data-\d+-of-\d+)$", member.name):
                 content = archive.extractfile(member)
