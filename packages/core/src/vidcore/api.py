@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from vidcore.cli import mistake_behind, train, without_noise
 from vidcore.cli.parsing import ModelParser, load_model
@@ -106,7 +103,7 @@ class Run:
         """Evaluate the best checkpoint on the test split, as ``vid test`` does, in a run folder of its own.
 
         Returns:
-            Metrics by name: ``test/top1``, ``test/gmacs`` (per video), ``test/ms_per_video``, …
+            Metrics by name: ``test/top1``, ``test/gmacs`` (per video), ``test/ms``, …
 
         Raises:
             UserError: There is no best checkpoint, or the test split cannot be read.
@@ -221,17 +218,15 @@ def _metrics(done: VidCLI) -> dict[str, float]:
 
 
 def _config(**parts: Any) -> list[str]:
-    """Return the arguments of the command line that give a config.
+    """Return the command-line arguments that give a config.
 
     Raises:
         UserError: A value is not a plain one.
     """
-    for name, part in parts.items():
-        try:
-            parts[name] = json.loads(json.dumps(part, default=os.fspath))
-        except TypeError as error:
-            raise UserError(f"{name} must hold plain values (numbers, texts, lists, dicts), got {part!r}") from error
-    return ["--config", yaml.safe_dump(parts, default_flow_style=True, allow_unicode=True, width=math.inf)]
+    try:
+        return ["--config", json.dumps(parts, default=os.fspath, ensure_ascii=False)]
+    except TypeError as error:
+        raise UserError(f"arguments must be plain values, as in a config file: {error}") from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def read_config(source: str) -> dict[str, Any]:
 def key_lines(source: str) -> dict[tuple[str, ...], int]:
     """The line, from 1, on which each key of a config stands, by the keys that lead to it."""
     return {} if is_remote(source) else parsed(_text(source), where(source))[1]
+
+
+def as_text(config: Mapping[str, Any]) -> str:
+    """Return a config as JSON that YAML reads too: characters such as 😀 are not escaped."""
+    return json.dumps(config, default=str, ensure_ascii=False)
 
 
 def is_remote(source: str) -> bool:

@@ -9,13 +9,12 @@ Imports no torch.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from vidcore.cli import names, options
+from vidcore.cli import configs, names, options
 from vidcore.cli.signatures import Parameter, UnclearError, fields
 from vidcore.errors import UsageError
 
@@ -87,7 +86,7 @@ def config(command: str, chosen: Mapping[str, str], weaker: Collection[str] = ()
             for key in path[1:-1]:
                 scope = scope.setdefault(key, {})
             scope[path[-1]] = os.environ[name]
-    return ["--config", json.dumps(found)] if found else []
+    return ["--config", configs.as_text(found)] if found else []
 
 
 def _refuse(command: str, name: str, above: tuple[str, ...], known: list[str]) -> None:

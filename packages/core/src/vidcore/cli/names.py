@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ def class_path(option: str, name: str) -> str:
     """
     if configs.is_inline(name):
         part = configs.read_config(name)
-        return json.dumps(_expanded(part, functools.partial(class_path, option)), default=str)
+        return configs.as_text(_expanded(part, functools.partial(class_path, option)))
     if "." in name or "/" in name or not name:
         return name
     plugins.find(GROUPS[option], name)
@@ -194,7 +193,7 @@ def part_only(option: str, arguments: Sequence[str]) -> list[str]:
         if key in ("-c", "--config"):
             source = value if equals else next(given, "")
             part = {key: value for key, value in configs.read_config(source).items() if key == option}
-            kept += ["--config", source if configs.is_remote(source) else json.dumps(part, default=str)]
+            kept += ["--config", source if configs.is_remote(source) else configs.as_text(part)]
         else:
             kept.append(argument)
     return kept

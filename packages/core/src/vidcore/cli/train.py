@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidcore.cli import DONE, FAILED, environment, names, options, runs
+from vidcore.cli import DONE, FAILED, configs, environment, names, options, runs
 from vidcore.errors import UsageError, naming
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def run(command: str, argv: list[str], whole: bool = True, quiet: bool = False) 
         saved = parts.get("data", {}).get("init_args", {})
         chosen = {option: part["class_path"] for option, part in parts.items()} | chosen
         with naming(checkpoint, "{} holds arguments that are no plain values"):
-            argv = ["--config", json.dumps(parts), *environment.config(command, chosen, set(parts)), *argv]
+            argv = ["--config", configs.as_text(parts), *environment.config(command, chosen, set(parts)), *argv]
         for option in names.GROUPS:
             if option not in chosen:
                 raise UsageError(f"{checkpoint} does not say which {option} to use: add --{option} NAME")
