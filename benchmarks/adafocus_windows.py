@@ -32,7 +32,7 @@ from trainings import last, percent, train
 from vidcore_benchmarks import WEIGHTS
 
 from vidcore.batch import Batch
-from vidcore.weights.checkpoint import load_module
+from vidcore.module import load_module
 from vidcore_datasets.moving_digits import MovingDigits
 
 WINDOWS = ("learnt", "random", "centre", "gaussian")

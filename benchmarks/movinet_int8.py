@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trainings import labels, percent
 
-from vidcore.weights.checkpoint import load_module
+from vidcore.module import load_module
 from vidcore_deploy.clips import read_batch
 from vidcore_deploy.step import StepEngine, export_step
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import tokenize
 from pathlib import Path
 
 import pytest
+import sizes
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -28,29 +27,16 @@ def test_siblings_are_required_in_the_range_of_that_version(path):
         assert re.search(rf">={minor},<{major}\.{int(number) + 1}$", requirement), requirement
 
 
-def code_lines(path: Path) -> int:
-    """Lines that hold code: neither blank, nor comment, nor docstring."""
-    tree = ast.parse(path.read_text())
-    texts = {
-        line
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        for line in range(node.lineno, node.end_lineno + 1)
-    }
-    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    with path.open() as file:
-        tokens = [token for token in tokenize.generate_tokens(file.readline) if token.type not in silent]
-    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - texts)
-
-
 def test_core_stays_small_enough_to_read():
-    """What plugins build on: all but the commands and their tools, the report of a run, and the conformance suite."""
-    core = ROOT / "packages/core/src/vidcore"
-    lines = {str(path.relative_to(core)): code_lines(path) for path in core.rglob("*.py")}
-    assert max(lines.values()) <= 300, lines
-    apart = ("cli", "report", "testing", "tools")
-    contracts = sum(count for name, count in lines.items() if not name.startswith(apart))
-    assert 1500 < contracts <= 3700, lines
+    found = sizes.sizes()
+    assert 1500 < found["contracts"] <= 2500, found
+    assert found.total() <= 11_800, found
+
+
+def test_networks_stay_short_enough_to_read():
+    """Blank lines and comments count here."""
+    lengths = {str(path): len(path.read_text().splitlines()) for path in ROOT.glob("packages/*/src/*/network.py")}
+    assert len(lengths) >= 3 and max(lengths.values()) <= 350, lengths
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("packages/*/src/*/recipes/**/*.yaml")), ids=lambda path: path.name)

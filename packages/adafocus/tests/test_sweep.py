@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from vidcore import Task
 from vidcore.errors import UsageError, UserError
+from vidcore.module import load_module
 from vidcore.testing import tiny_batch
-from vidcore.weights.checkpoint import load_module
 from vidcore_adafocus import AdaFocusModule
 from vidcore_adafocus.command import main
 from vidcore_adafocus.sweep import ExitSweep

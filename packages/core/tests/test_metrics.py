@@ -8,7 +8,7 @@ import torch
 
 from vidcore import Output, Task
 from vidcore.metrics import ClassificationMetrics, average_precision, probabilities, video_scores
-from vidcore.predict.scores import video_rows
+from vidcore.prediction import video_rows
 
 SEVERAL = Task("multi_label", ("a", "b"))
 

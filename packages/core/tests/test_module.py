@@ -10,8 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from small_models import BrightestSpot, LookOrListen, MeanColour, TwoStages
 
 from vidcore import ClipSpec, Optim, Task, UserError
-from vidcore.module import view_numbers
-from vidcore.weights.checkpoint import load_module
+from vidcore.module import load_module, view_numbers
 
 FAST = Optim(lr=0.05, warmup=0.0)
 

@@ -17,7 +17,7 @@ from vidcore import Task
 from vidcore.cli import main
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.predict.rows import Output
-from vidcore.predict.scores import top
+from vidcore.prediction import top
 from vidcore.report import page
 from vidcore.report.summary import points
 from vidcore.text import to_json

@@ -13,10 +13,10 @@ from test_report import summary
 
 from vidcore import Task
 from vidcore.classes import shown
+from vidcore.report import figures, page
 from vidcore.report.examples import Example
 from vidcore.video.render import draw
 from vidcore_datasets.commands.stats import _show
-from vidcore_datasets.statistics import figures, page
 from vidcore_datasets.statistics import page as data_page
 from vidcore_datasets.statistics.stats import Header, class_balance
 from vidcore_datasets.statistics.stats import summary as stats_of

@@ -13,8 +13,8 @@ from colours import COLOURS, write
 from lightning.pytorch import Trainer
 from small_models import BrightestSpot, MeanColour
 
-from vidcore import Task
-from vidcore.cli import main, progress
+from vidcore import Task, progress
+from vidcore.cli import main
 from vidcore.predict.rows import Output
 from vidcore.reading.dataset import VideoDataset
 from vidcore.video import open_video, write_video

@@ -17,8 +17,8 @@ from small_models import MeanColour
 
 from vidcore import UserError, VideoDataModule, VideoModule
 from vidcore.cli import main
+from vidcore.module import load_module
 from vidcore.weights import read_weights
-from vidcore.weights.checkpoint import load_module
 
 TESTS = Path(__file__).parent
 

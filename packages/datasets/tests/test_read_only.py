@@ -11,7 +11,7 @@ from colours import COLOURS, write
 
 from vidcore.cli import main
 from vidcore.datamodule import VideoDataModule
-from vidcore.weights.checkpoint import load_module
+from vidcore.module import load_module
 from vidcore_datasets.make_digits import make_moving_digits
 from vidcore_datasets.render_digits import DigitOptions
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vidcore import Task
 from vidcore.cli import main as vid
 from vidcore.errors import UserError
-from vidcore.weights.checkpoint import load_module
+from vidcore.module import load_module
 from vidcore_movinet.ensemble import MoViNetEnsemble
 from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet

@@ -35,11 +35,6 @@ class AdaFocusNet(nn.Module):
 
     Raises:
         UserError: The variant or a backbone is unknown, or an option has an invalid value.
-
-    Example:
-        >>> net = AdaFocusNet(variant="v1", num_classes=3, frames=2, size=64, glance="resnet18", focus="resnet18")
-        >>> net(torch.zeros(1, 3, 2, 64, 64)).logits.shape
-        torch.Size([1, 3])
     """
 
     head: Any
@@ -135,6 +130,9 @@ class AdaFocusNet(nn.Module):
         calls = self.calls_per_clip()
         return sum(calls[name] * count_macs(*part).total for name, part in self.components().items())
 
+    def _usage(self, video: Tensor) -> dict[str, Tensor]:
+        return {name: torch.full((len(video),), n, device=video.device) for name, n in self.calls_per_clip().items()}
+
     def _check(self, video: Tensor) -> None:
         check_clip(video, "AdaFocus")
         check_patch(self.patch, (video.shape[3], video.shape[4]))
@@ -176,11 +174,11 @@ class PerFrameNet(AdaFocusNet):
         positions, _ = self.policy(maps, video.new_zeros(len(video), self.policy.width))
         corner, mask = self.corners(positions, video), self.focus_mask(positions)
         steps = self.classify(maps, self.local_features(video, corner, mask))
-        calls = {name: torch.full((len(video),), n, device=video.device) for name, n in self.calls_per_clip().items()}
+        usage = self._usage(video)
         if mask is not None:
-            calls["focus"] = mask.sum(1)
+            usage["focus"] = mask.sum(1)
         windows = self._in_time(boxes_of(corner, self.patch, mask))
-        return Output(steps[:, -1], steps, usage=calls, trace={"windows": windows})
+        return Output(steps[:, -1], steps, usage=usage, trace={"windows": windows})
 
     # The parts of forward on whole clips. Frames are in processing order.
 
@@ -190,7 +188,7 @@ class PerFrameNet(AdaFocusNet):
         return self.glance(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def local_features(self, video: Tensor, corner: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute local features (B, T, F); :attr:`nothing` for frames where ``mask`` (B, T) is False."""
+        """Compute local features (B, T, F); ``nothing`` for frames where ``mask`` (B, T) is False."""
         return self._local_features(self._ordered(video), corner, mask)
 
     def focus_mask(self, positions: Tensor) -> Tensor | None:
@@ -204,8 +202,7 @@ class PerFrameNet(AdaFocusNet):
 
     def _local_features(self, frames: Tensor, corner: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            windows = crop_windows(frames.flatten(0, 1), corner.flatten(0, 1), self.patch)
-            return self.focus(windows).unflatten(0, frames.shape[:2])
+            return super().local_features(frames.transpose(1, 2), corner)
         features = self.nothing.expand(*mask.shape, -1)
         if not mask.any():
             return features
@@ -319,8 +316,7 @@ class PerClipNet(AdaFocusNet):
         positions, _ = self.policy(maps, video.new_zeros(len(video), self.policy.width))
         corner = self.corners(positions, video)
         logits = self.classify(maps, self.local_features(video, corner))
-        calls = {name: torch.full((len(video),), n, device=video.device) for name, n in self.calls_per_clip().items()}
-        return Output(logits, usage=calls, trace={"windows": boxes_of(corner, self.patch)})
+        return Output(logits, usage=self._usage(video), trace={"windows": boxes_of(corner, self.patch)})
 
     def global_features(self, video: Tensor) -> Tensor:
         """Compute the glance network's maps (B, T', C, h, w): T' frames, the middles of equal parts of the clip."""

@@ -35,6 +35,7 @@ from vidcore.video.decoder import BACKENDS, import_backend
 from vidcore.video.flow import FlowSource
 from vidcore.video.sampling import Short
 from vidcore.video.transforms import Augment
+from vidcore.weights.checkpoint import class_in, read_checkpoint
 from vidcore.writing import cell
 
 __all__ = ["Sample", "Split", "VideoDataModule", "VideoDataset"]
@@ -129,8 +130,6 @@ class VideoDataModule(LightningDataModule):
         Raises:
             UserError: See :func:`vidcore.weights.checkpoint.class_in`.
         """
-        from vidcore.weights.checkpoint import class_in, read_checkpoint
-
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):
             data = super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)

@@ -33,7 +33,7 @@ from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
 from vidcore.flops.measure import peak_memory_mb, timed
 from vidcore.hparams import make_plain, require_harmless
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
-from vidcore.predict.scores import video_rows, view_numbers
+from vidcore.prediction import video_rows, view_numbers
 from vidcore.ranges import check_ranges, class_ranges
 from vidcore.redaction import redacted
 from vidcore.seeds import mixed, run_seed, seed_process
@@ -43,6 +43,7 @@ from vidcore.training.optim import Optim, Stage, check_resumed
 from vidcore.video.flow import FlowSource
 from vidcore.video.normalise import normalised
 from vidcore.weights import Weights, other_classifier, read_weights
+from vidcore.weights.checkpoint import class_in
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
 set_parsing_settings(subclasses_enabled=[Task])
@@ -130,8 +131,6 @@ class VideoModule(LightningModule):
         Raises:
             UserError: See :func:`vidcore.weights.checkpoint.class_in`.
         """
-        from vidcore.weights.checkpoint import class_in
-
         found = class_in(checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
         with naming(checkpoint_path):
@@ -561,6 +560,16 @@ def _forget_elsewhere(checkpoint: Mapping[str, Any], folders: set[str]) -> None:
                 state[name] = here(str(state.get(name, "")))
             best = state.get("best_k_models", {})
             state["best_k_models"] = {path: score for path, score in best.items() if here(str(path))}
+
+
+def load_module(path: str | Path) -> VideoModule:
+    """Load the model of a checkpoint, on the CPU and in eval mode.
+
+    Raises:
+        UserError: The file is not a checkpoint of a model that is installed or imported, or the model does not accept
+            its arguments or its weights.
+    """
+    return VideoModule.load_from_checkpoint(path, map_location="cpu").eval()
 
 
 class _Forward(nn.Module):

@@ -47,6 +47,19 @@ KNOWN = {
 """First-party names and the distribution that brings each, so that a missing one gets its ``pip install``."""
 
 
+MOVED = {
+    "vidcore.checkpoint": "vidcore.weights.checkpoint",
+    "vidcore.dataset": "vidcore.reading.dataset",
+    "vidcore.index": "vidcore.reading.index",
+    "vidcore.optim": "vidcore.training.optim",
+    "vidcore.sampler": "vidcore.reading.sampler",
+    "vidcore.tools.backbones": "vidcore.backbones",
+    "vidcore.tools.export": "vidcore_deploy.export",
+    "vidcore.tools.step": "vidcore_deploy.step",
+    "vidcore.tools.tensorflow": "vidcore.weights.tensorflow",
+}
+"""Modules that plugins used under an earlier name."""
+
 NAME = re.compile("[a-z][a-z0-9_]*")
 """What a plugin's name must match."""
 
@@ -88,9 +101,12 @@ class Plugin:
         try:
             loaded = self.entry_point.load()
         except (Exception, SystemExit) as error:
+            missing = f"{error.name}." if isinstance(error, ModuleNotFoundError) else "none"
+            moved = [f"{old} is now {new}" for old, new in MOVED.items() if f"{old}.".startswith(missing)]
+            hint = f" ({', '.join(moved)})" if moved else ""
             raise PluginError(
                 f"plugin {self.name!r} ({self.distribution} {self.version}) fails to import: "
-                f"{type(error).__name__}: {error}",
+                f"{type(error).__name__}: {error}{hint}",
                 "fails to import",
             ) from error
         declared = getattr(sys.modules[self.package], "PLUGIN_API", None)

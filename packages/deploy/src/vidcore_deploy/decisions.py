@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vidcore.clip import ClipSpec
 from vidcore.metrics import video_scores
-from vidcore.predict.scores import top
+from vidcore.prediction import top
 from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore_deploy.sources import Picture

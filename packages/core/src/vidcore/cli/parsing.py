@@ -170,7 +170,7 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
         UserError: The checkpoint or the weights are unreadable or do not fit.
     """
     if arguments.ckpt_path is not None:
-        from vidcore.weights.checkpoint import load_module
+        from vidcore.module import load_module
 
         return load_module(arguments.ckpt_path)
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from vidcore.batch import Batch, Output
+from vidcore.module import load_module
 from vidcore.testing.batches import row_of, task_of, without_target
 from vidcore.testing.fitting import Trained
 from vidcore.testing.suite import ask, difference, row_answers
 from vidcore.weights import reason_of
-from vidcore.weights.checkpoint import load_module
 
 
 class CheckpointTests(Trained):

@@ -12,7 +12,6 @@ from packaging.version import Version
 from vidcore import plugins
 from vidcore.errors import UserError, naming
 from vidcore.hparams import is_known, require_harmless
-from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore.weights import load_safely, not_plain
 
@@ -139,12 +138,3 @@ def class_in(path: str | Path, part: str, base: type[_T]) -> type[_T]:
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{path} is of {class_path}, which is not an imported {base.__name__}: import its module first")
     return cls
-
-
-def load_module(path: str | Path) -> VideoModule:
-    """The model of a checkpoint, on the CPU and in eval mode.
-
-    Raises:
-        UserError: See :func:`class_in`; or the model does not accept its arguments or its weights.
-    """
-    return VideoModule.load_from_checkpoint(path, map_location="cpu").eval()
