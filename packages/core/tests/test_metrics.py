@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from vidcore.predict.scores import video_rows
 
 from vidcore import Output, Task
 from vidcore.metrics import ClassificationMetrics, average_precision, probabilities, video_scores
+from vidcore.prediction import video_rows
 
 SEVERAL = Task("multi_label", ("a", "b"))
 

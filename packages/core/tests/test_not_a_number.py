@@ -12,12 +12,12 @@ from running import fit, installed, run  # noqa: F401
 from small_models import BrightestSpot, ColourSoFar, MeanColour
 from test_predict import save
 from test_report import summary
-from vidcore.predict.scores import top
 
 from vidcore import Task
 from vidcore.cli import main
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.predict.rows import Output
+from vidcore.prediction import top
 from vidcore.report import page
 from vidcore.report.summary import points
 from vidcore.text import to_json

@@ -33,7 +33,7 @@ from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
 from vidcore.flops.measure import peak_memory_mb, timed
 from vidcore.hparams import make_plain, require_harmless
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
-from vidcore.predict.scores import video_rows, view_numbers
+from vidcore.prediction import video_rows, view_numbers
 from vidcore.ranges import check_ranges, class_ranges
 from vidcore.redaction import redacted
 from vidcore.seeds import mixed, run_seed, seed_process

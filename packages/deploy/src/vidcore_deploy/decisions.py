@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from vidcore.predict.scores import top
 
 from vidcore.clip import ClipSpec
 from vidcore.metrics import video_scores
+from vidcore.prediction import top
 from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore_deploy.sources import Picture
