@@ -99,4 +99,5 @@ def test_the_python_of_the_guide(tmp_path, monkeypatch, capsys):
     assert "error" in names["row"]  # the broken file is the last of the folder
     assert len(list(Path("drawn").glob("*.mp4"))) == 6
     assert names["model"].classes == ("clap", "wave")
+    assert names["answer"]["frame"] == 9  # ten frames that are made in the block
     assert "no option --data.rot; did you mean --data.root?" in capsys.readouterr().out

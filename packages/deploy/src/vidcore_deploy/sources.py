@@ -80,10 +80,10 @@ def _of_file(path: str, spec: ClipSpec) -> Iterator[Picture]:
         taken = _Rate(spec)
         for index, seconds in enumerate(times):
             if taken(seconds - times[0]):
-                yield Picture(seconds - times[0], _cut(decoder.frames([index])[0], spec), index == 0, 0)
+                yield Picture(seconds - times[0], cut(decoder.frames([index])[0], spec), index == 0, 0)
 
 
-def _cut(frame: Tensor, spec: ClipSpec) -> Tensor:
+def cut(frame: Tensor, spec: ClipSpec) -> Tensor:
     """A frame (3, H, W) as evaluation cuts it."""
     cut: Tensor = eval_transform(spec)(Video(frame[None]))
     return cut.as_subclass(Tensor)[0]
@@ -144,7 +144,7 @@ def _decode(name: str, spec: ClipSpec, kind: str | None, timeout: float) -> Iter
                 if taken(seconds):
                     if container.duration is not None:
                         time.sleep(max(0.0, begun + seconds - time.monotonic()))
-                    yield _cut(torch.from_numpy(upright(frame).to_ndarray()).permute(2, 0, 1), spec)
+                    yield cut(torch.from_numpy(upright(frame).to_ndarray()).permute(2, 0, 1), spec)
             if container.duration is None:
                 raise VideoError(shown, "it has ended")
     except av.error.ExitError:
