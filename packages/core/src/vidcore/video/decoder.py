@@ -37,7 +37,7 @@ class Decoder(Protocol):
         fps: Average frame rate in Hz.
         times: (num_frames,) float64, when each frame is shown, in seconds on the file's own clock, on which
             :func:`~vidcore.video.audio.read_audio` counts too. Not evenly spaced where the rate varies.
-        size: Height and width in pixels as shown, that is, after rotation.
+        size: Height and width in pixels as shown, that is, after rotation; pixels need not be square.
     """
 
     @property

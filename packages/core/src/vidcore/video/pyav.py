@@ -40,6 +40,7 @@ _EMPTY_MPEG4 = 10
 # Packets after which time and number are checked.
 _SOME = 256
 # A message on the orientation in a packet of H.264 or HEVC. What only looks like one costs a little time.
+_MESSAGES = 8192  # bytes at the beginning of a packet in which they lie
 _ORIENTATION = re.compile(rb"\x2f[\x03\x04].{3,5}\x80", re.DOTALL)
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
 _PREDICTED = (PictureType.P, PictureType.B)
@@ -82,10 +83,12 @@ class PyavDecoder:
     """Frames of a video file through PyAV (FFmpeg), one thread. See :class:`~vidcore.video.decoder.Decoder`.
 
     Reads the first video stream that is not a cover picture. Colours are converted as the ``ffmpeg`` command does,
-    by the frame's own matrix and range. Frames of a size other than the first's are scaled to it.
+    by the frame's own matrix and range. Frames are turned and mirrored by their display matrix, and scaled to the size
+    of the first frame. Pixels that are not square stay as they are stored.
 
     A truncated file has the frames whose packets are there. Damage that shows only when decoding is met on the way:
-    from then on the file has the frames before it.
+    from then on the file has the frames before it. MPEG transport and program streams are decoded past damage, as the
+    ``ffmpeg`` command does, and recordings that were joined end to end play one after the other.
 
     Args:
         path: A video file, at a URL too, see :mod:`vidcore.video.source`.
@@ -247,7 +250,9 @@ class PyavDecoder:
             if not p.size:
                 continue
             if self._turned_in_band is None:
-                self._turned_in_band = codec.name in ("h264", "hevc") and bool(_ORIENTATION.search(bytes(p)))
+                self._turned_in_band = codec.name in ("h264", "hevc") and bool(
+                    _ORIENTATION.search(memoryview(p)[:_MESSAGES])
+                )
             if codec.name in _MPEG_VIDEO and p.is_keyframe:
                 sequences.add(bytes(memoryview(p)[4:7]))
             if p.pts is None or p.dts is None or p.is_corrupt:
