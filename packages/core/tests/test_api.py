@@ -173,7 +173,8 @@ def test_mistakes_in_loading(weights, arguments, text):
     ("videos", "options", "text"),
     [
         ("none.mp4", {}, "no file none.mp4"),
-        ("clips", {"views": 0}, "views must be a whole number, 1 or more, got 0"),
+        ("clips", {"views": 0}, "views must be between 1 and 1000000, got 0"),
+        ("clips", {"batch_size": 1.5}, r"batch_size must be a whole number, got 1\.5"),
         ("clips", {"render": "clips"}, "holds the videos"),
         ("clips", {"accelerator": "abacus"}, "abacus"),
     ],

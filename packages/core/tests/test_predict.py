@@ -325,7 +325,7 @@ def test_usage_errors(checkpoint, clips, tmp_path, capsys, arguments, says):
 
 
 def test_a_long_video_is_not_decoded_whole(checkpoint, tmp_path, monkeypatch):
-    from vidcore import dataset
+    from vidcore.reading import dataset
 
     asked = []
 

@@ -15,7 +15,8 @@ from vidcore.cli.parsing import ModelParser, load_model
 from vidcore.cli.predict import listed
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
-from vidcore.predict.predictor import Options, predict
+from vidcore.predict.options import Options
+from vidcore.predict.predictor import predict
 from vidcore.predict.rows import Row, as_line
 from vidcore.redaction import redacted
 from vidcore.text import printable

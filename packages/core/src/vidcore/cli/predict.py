@@ -11,20 +11,23 @@ from pathlib import Path
 from vidcore.cli import DONE, FAILED, UsageError
 from vidcore.cli.parsing import ModelParser, load_model, number_in, whole_in
 from vidcore.files import expand_paths
+from vidcore.predict.options import Options
 from vidcore.predict.rows import Output
 
 
 def main(command: str, argv: list[str]) -> int:
     """Prints or writes the rows; exit status 1 where a video could not be read."""
-    count, workers, processes = whole_in("[1, 1000000]"), whole_in("[0, 1024]"), whole_in("[1, 4096]")
-    seconds = number_in("(0, 1000000]")
+    whole = {name: whole_in(interval) for name, interval in Options.RANGES.items()}
+    seconds = number_in(Options.RANGES["timeout"])
     parser = ModelParser(command, "Predict on video files, one row each.")
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders or glob patterns")
     parser.add_argument("--output", metavar="FILE", help=".jsonl or .parquet; goes on where it stopped; default: print")
     parser.add_argument("--render", metavar="DIR", help="folder for mp4 files of the clips as the model saw them")
-    parser.add_argument("--views", type=count, default=1, help="clips a video, spread over time and averaged")
-    parser.add_argument("--batch_size", type=count, default=1, help="videos a step and process")
-    parser.add_argument("--num_workers", type=workers, default=0, help="further processes that decode, a process")
+    parser.add_argument("--views", type=whole["views"], default=1, help="clips a video, spread over time and averaged")
+    parser.add_argument("--batch_size", type=whole["batch_size"], default=1, help="videos a step and process")
+    parser.add_argument(
+        "--num_workers", type=whole["num_workers"], default=0, help="further processes that decode, a process"
+    )
     parser.add_argument("--timeout", type=seconds, default=60, help="seconds to read a video in, else it is an error")
     parser.add_argument(
         "--flow",
@@ -32,8 +35,8 @@ def main(command: str, argv: list[str]) -> int:
         help="how optical flow is computed; default: as in training",
     )
     parser.add_argument("--accelerator", default="auto", help="as of Lightning's trainer: auto, cpu, gpu …")
-    parser.add_argument("--devices", type=processes, default=1, help="processes that share the list, a node")
-    parser.add_argument("--num_nodes", type=processes, default=1, help="nodes, under torchrun or SLURM")
+    parser.add_argument("--devices", type=whole["devices"], default=1, help="processes that share the list, a node")
+    parser.add_argument("--num_nodes", type=whole["num_nodes"], default=1, help="nodes, under torchrun or SLURM")
     arguments = parser.parse(argv)
     output = Output(arguments.output) if arguments.output is not None else None
     if output is None and arguments.devices * arguments.num_nodes > 1:
@@ -43,7 +46,7 @@ def main(command: str, argv: list[str]) -> int:
         print(f"vid: passed over {below} files below --render {arguments.render}", file=sys.stderr)
     model = load_model(arguments, trained=True)
 
-    from vidcore.predict.predictor import Options, predict
+    from vidcore.predict.predictor import predict
 
     options = Options(**{field.name: getattr(arguments, field.name) for field in fields(Options)})
     return FAILED if predict(model, paths, options, output) else DONE

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from vidcore.datamodule import VideoDataModule
 from vidcore.distributed import gathered
 from vidcore.errors import UsageError, UserError
 from vidcore.module import VideoModule
+from vidcore.predict.options import Options
 from vidcore.predict.rows import Output, Row, RowFile, as_line
 from vidcore.progress import Progress
 from vidcore.reading.workers import worker_error
@@ -36,40 +36,6 @@ from vidcore.video.render import draw, frames_of
 
 DRAWN_SCORE = 0.3
 """Detections below it are left out of the picture."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of ``vid predict``.
-
-    Raises:
-        UserError: A value is out of range.
-    """
-
-    views: int = 1
-    """Number of clips per video, spread over time, whose scores are averaged."""
-    batch_size: int = 1
-    """Number of videos per batch and process."""
-    num_workers: int = 0
-    """Number of worker processes that decode, per process."""
-    timeout: float = 60
-    """Seconds that reading one video may take; after them it counts as unreadable."""
-    flow: str | None = None
-    """How optical flow is computed; None: as in training."""
-    render: str | os.PathLike[str] | None = None
-    """Folder for mp4 files of the clips as the model saw them; None: no files."""
-    accelerator: str = "auto"
-    """Lightning's accelerator: ``auto``, ``cpu``, ``gpu``, …"""
-    devices: int = 1
-    """Number of processes per node that share the list."""
-    num_nodes: int = 1
-    """Number of nodes, under torchrun or SLURM."""
-
-    def __post_init__(self) -> None:
-        for name, least in {"views": 1, "batch_size": 1, "num_workers": 0, "devices": 1, "num_nodes": 1}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"{name} must be a whole number, {least} or more, got {value!r}")
 
 
 def predict(
