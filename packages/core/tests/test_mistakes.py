@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -410,3 +412,47 @@ def test_a_file_where_a_folder_is_needed(capsys):
     assert main(["data", "check", "file", "--output", "file/report.csv"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "vid: error: file: it, or a folder above it, is a file"
+
+
+# Odd terminals and streams.
+
+
+def vid(arguments, redirect="", **environment):
+    command = f"{sys.executable} -m vidcore.cli {arguments} {redirect}"
+    return subprocess.run(command, shell=True, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", ["list", "--help"])
+def test_output_to_a_full_disk(arguments):
+    done = vid(arguments, "> /dev/full")
+    assert (done.returncode, done.stderr) == (1, "vid: error: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+def test_closed_streams():
+    for redirect in (">&-", "<&-", "2>&-"):
+        done = vid("list", redirect)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"COLUMNS": "20"}, {"COLUMNS": "x"}])
+def test_odd_terminals(environment):
+    for arguments in ("predict --help", "list"):
+        done = vid(arguments, **environment)
+        assert (done.returncode, done.stderr) == (0, "")
+    done = vid("nothing…", **environment)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_sigterm_in_a_training(capsys, monkeypatch):
+    def terminated(self, batch, batch_idx):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super(MeanColour, self).training_step(batch, batch_idx)
+
+    from small_models import MeanColour
+
+    monkeypatch.setattr(MeanColour, "training_step", terminated)
+    assert main(fit()) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "vid: terminated"

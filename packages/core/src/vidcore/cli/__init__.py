@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from vidcore import __version__, plugins
 from vidcore.errors import OptionError, UsageError, UserError, causes
@@ -85,34 +86,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
+    _open_streams()
     try:
-        if not argv or argv[0] in ("-h", "--help", "help"):
-            if argv[1:]:
-                return main([argv[1], "--help"])
-            print(usage())
-            return DONE if argv else USAGE
-        if argv[0] in ("-V", "--version"):
-            print(f"vid {__version__}")
-            return DONE
-        command = _command(argv[0])
-        _warn_of_environment()
-        with without_noise():
-            return command(argv[0], argv[1:]) or DONE
+        status = _run(argv)
+        sys.stdout.flush()  # here, where a full disk is still an error
+        return status
     except UserError as error:
         return _report(_user_error_behind(error) or error, debug)
     except KeyboardInterrupt:
         print("vid: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that flushing at the end succeeds
+        _drop_output()
         return FAILED
-    except SystemExit as stop:  # argparse and jsonargparse leave this way
-        return stop.code if isinstance(stop.code, int) else FAILED
     except Exception as error:
         mistake = mistake_behind(error)
         if mistake is None:
             raise
+        if isinstance(error, OSError):
+            _drop_output()
         return _report(mistake, debug)
+
+
+def _run(argv: list[str]) -> int:
+    if argv[:1] == ["help"] and argv[1:]:
+        argv = [argv[1], "--help"]
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return DONE if argv else USAGE
+    if argv[0] in ("-V", "--version"):
+        print(f"vid {__version__}")
+        return DONE
+    command = _command(argv[0])
+    _warn_of_environment()
+    try:
+        with without_noise():
+            return command(argv[0], argv[1:]) or DONE
+    except SystemExit as stop:  # argparse and jsonargparse leave this way
+        if type(stop).__name__ == "SIGTERMException":  # Lightning's, which is not imported here
+            print("vid: terminated", file=sys.stderr)
+            return 143
+        return stop.code if isinstance(stop.code, int) else FAILED
+
+
+def _open_streams() -> None:
+    """Replace standard streams that are closed, and write characters that stdout cannot encode as escapes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Let flushing at the end succeed."""
+    with suppress(OSError, ValueError):  # a stream without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
