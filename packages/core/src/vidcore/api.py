@@ -29,7 +29,7 @@ File = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Model:
-    """Trained model, as :func:`load` returns it."""
+    """Trained model, as [`load`][vidcore.api.load] returns it."""
 
     module: VideoModule
     """The LightningModule, in eval mode."""
@@ -89,7 +89,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Run:
-    """Finished training, as :func:`fit` returns it."""
+    """Finished training, as [`fit`][vidcore.api.fit] returns it."""
 
     folder: Path
     """Folder of the run, with ``config.yaml``, ``metrics.csv``, ``checkpoints/`` and ``report/index.html``."""
@@ -98,7 +98,7 @@ class Run:
     best: Path | None
     """Checkpoint of the best epoch; None if the training wrote none."""
     trainer: Mapping[str, Any]
-    """Arguments of Lightning's trainer; :meth:`test` uses them too."""
+    """Arguments of Lightning's trainer; [`test`][vidcore.api.Run.test] uses them too."""
 
     def test(self) -> dict[str, float]:
         """Evaluate the best checkpoint on the test split, as ``vid test`` does, in a run folder of its own.
@@ -137,7 +137,7 @@ def load(
     """Load a trained model: from a checkpoint, or an installed model by name with its weights.
 
     Args:
-        checkpoint: Checkpoint that ``vid fit`` or :func:`fit` wrote.
+        checkpoint: Checkpoint that ``vid fit`` or [`fit`][vidcore.api.fit] wrote.
         model: Instead: name of an installed model, or a class path.
         model_args: Arguments of the model, e.g. ``{"variant": "a2"}``.
         weights: Name of published weights, or a safetensors, checkpoint or state-dict file.
@@ -150,7 +150,7 @@ def load(
     Example:
         ```python
         model = vidcore.load("best.ckpt")
-        model = vidcore.load(model="movinet", model_args={"variant": "a0"}, weights="k600", classes=600)
+        model = vidcore.load(model="movinet", model_args={"variant": "a0"}, weights="k600")
         ```
     """
     if checkpoint is None and model is None:

@@ -32,7 +32,8 @@ def stream(
     """Run a model frame by frame, as ``vid stream`` does.
 
     Args:
-        model: What :func:`vidcore.load` returns, a checkpoint, or an exported step (``.onnx`` or ``.tflite``).
+        model: What [`vidcore.load`][vidcore.api.load] returns, a checkpoint, or an exported step (``.onnx`` or
+            ``.tflite``).
         source: A file, the number of a camera, a URL that FFmpeg opens, or an iterable of frames: arrays or tensors
             (H, W, 3), uint8, RGB. Of a camera or a URL the model gets the newest frame. Of an iterable it gets each
             frame, in order; they should come at the model's frame rate.

@@ -45,7 +45,7 @@ class Options:
         "devices": "[1, 4096]",
         "num_nodes": "[1, 4096]",
     }
-    """Interval by option, see :mod:`vidcore.ranges`."""
+    """Interval by option."""
 
     def __post_init__(self) -> None:
         check_ranges(vars(self), self.RANGES)
