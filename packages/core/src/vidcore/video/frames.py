@@ -156,14 +156,21 @@ class FrameFolder:
                 frames[place] = frames[pictures[index]]
                 continue
             check_time(self.path)
-            picture = self._read(index) if index else self._first
-            if picture.shape[:2] != self.size:
-                (height, width), name = picture.shape[:2], Path(self._files[index]).name
-                expected = f"the first picture is {self.size[1]} × {self.size[0]}"
-                raise VideoError(self.path, f"{name} is {width} × {height} pixels, {expected}")
-            frames[place] = picture
+            frames[place] = self._picture(
+                index
+            )  # no name keeps it, so that the next one gets its memory, still in cache
             pictures[index] = place
         return torch.from_numpy(frames).permute(0, 3, 1, 2)
+
+    def _picture(self, index: int) -> np.ndarray:
+        if index == 0:
+            return self._first
+        picture = self._read(index)
+        if picture.shape[:2] != self.size:
+            (height, width), name = picture.shape[:2], Path(self._files[index]).name
+            expected = f"the first picture is {self.size[1]} × {self.size[0]}"
+            raise VideoError(self.path, f"{name} is {width} × {height} pixels, {expected}")
+        return picture
 
     def _read(self, index: int) -> np.ndarray:
         file = self._files[index]
@@ -199,5 +206,7 @@ def _upright(picture: Image.Image, mode: str) -> np.ndarray:
     with suppress(Exception):  # damaged EXIF data, which other programs ignore
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     exchanged, rows, columns = _UPRIGHT.get(orientation, (False, 1, 1))
-    pixels = np.asarray(shown)
+    pixels = np.frombuffer(shown.tobytes(), np.uint8).reshape(
+        shown.height, shown.width, *((3,) if mode == "RGB" else ())
+    )
     return (pixels.swapaxes(0, 1) if exchanged else pixels)[::rows, ::columns]
