@@ -227,3 +227,8 @@ def test_wrong_options(clips, option, says):
     data.clip_spec = ClipSpec(frames=2, size=16)
     with pytest.raises(UserError, match=says):
         data.dataset("test")
+
+
+def test_a_model_that_defines_runs_is_told_the_new_name():
+    with pytest.raises(TypeError, match=r"Old defines runs\(\), which is now called calls_per_clip\(\)"):
+        type("Old", (VideoModule,), {"runs": lambda self: {}})

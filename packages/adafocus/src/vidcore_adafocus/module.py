@@ -187,7 +187,7 @@ class AdaFocusModule(VideoModule):
         """Glance network, policy, focus network and classifier; by frame, or with temporal shift by clip."""
         return self.net.components()
 
-    def runs(self) -> dict[str, int]:
+    def calls_per_clip(self) -> dict[str, int]:
         """Each part once a frame, or with temporal shift once a clip."""
         return self.net.calls_per_clip()
 
@@ -217,8 +217,8 @@ class AdaFocusModule(VideoModule):
         """The authors' windows for this variant, with what they cost here; none where the network is not theirs."""
         if not self._is_authors():
             return []
-        costs, runs = self.costs(), self.runs()
-        rest = sum(runs[name] * cost for name, cost in costs.items() if name != "focus")
+        costs, calls = self.costs(), self.calls_per_clip()
+        rest = sum(calls[name] * cost for name, cost in costs.items() if name != "focus")
         rows = []
         for found in PUBLISHED[self.variant]:
             windows = self.net.exit_thresholds.new_zeros(self.net.frames, 3, found.patch, found.patch)

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
-import itertools
-import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from jsonargparse import set_parsing_settings
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric
@@ -27,29 +17,28 @@ from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipFields, ClipSpec, replaced
-from vidcore.datamodule import VideoDataModule
-from vidcore.errors import UserError, naming
+from vidcore.errors import naming
 from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
 from vidcore.flops.measure import peak_memory_mb, timed
-from vidcore.hparams import make_plain, require_harmless
+from vidcore.hparams import make_plain
 from vidcore.metrics import ClassificationMetrics, DetectionMetrics
 from vidcore.prediction import video_rows, view_numbers
 from vidcore.ranges import check_ranges, class_ranges
 from vidcore.redaction import redacted
-from vidcore.seeds import mixed, run_seed, seed_process
 from vidcore.task import Task
-from vidcore.training.checkpoint_io import AtomicCheckpointIO
-from vidcore.training.optim import Optim, Stage, check_resumed
-from vidcore.video.flow import FlowSource
+from vidcore.training import evaluation
+from vidcore.training.hooks import StagedTraining
+from vidcore.training.optim import Optim, Stage
 from vidcore.video.normalise import normalised
-from vidcore.weights import Weights, other_classifier, read_weights
+from vidcore.weights import Weights, read_weights
 from vidcore.weights.checkpoint import class_in
+from vidcore.weights.start import start_weights
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
 set_parsing_settings(subclasses_enabled=[Task])
 
 
-class VideoModule(LightningModule):
+class VideoModule(StagedTraining):
     """What every method derives from: it gives a network, a clip spec and :meth:`forward`, and has the rest from here.
 
     A method's ``__init__`` calls ``super().__init__(task, clip_spec, **kwargs)`` first and builds its network after;
@@ -97,17 +86,6 @@ class VideoModule(LightningModule):
         self.optim = Optim.of(optim)
         self.label_smoothing = label_smoothing
         self.weights = weights
-        self.seed = run_seed()
-        """Of everything that is drawn in training; a checkpoint brings its own."""
-        self.first_epoch = 0
-        """The epoch that training goes on with."""
-        self.flow_source: Mapping[str, Any] = {}
-        """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
-        self.first_batch = 0
-        """The batch of that epoch that training goes on with."""
-        self._stage = 0
-        self._epoch_batches: float | None = None
-        self._unreadable = 0
         self._costs: dict[str, int] | None = None
         accuracy = DetectionMetrics if self.task.kind == "detection" else lambda: ClassificationMetrics(self.task)
         self.val_metrics: Metric = accuracy()
@@ -115,6 +93,11 @@ class VideoModule(LightningModule):
         self.test_metrics: Metric = accuracy()
         self.test_cost = VideoCost()
         self.test_seconds = MeanMetric()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "runs" in vars(cls):
+            raise TypeError(f"{cls.__qualname__} defines runs(), which is now called calls_per_clip(): rename it")
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -149,8 +132,8 @@ class VideoModule(LightningModule):
         """
         return {"model": (_Forward(self), (self.example_batch()["inputs"],))}
 
-    def runs(self) -> dict[str, int]:
-        """How often each of :meth:`components` runs for a clip of which nothing is skipped; one not named, once."""
+    def calls_per_clip(self) -> dict[str, int]:
+        """Return the number of calls of each component per clip when nothing is skipped. Default: 1 for each."""
         return {}
 
     def published(self) -> dict[str, float]:
@@ -246,20 +229,15 @@ class VideoModule(LightningModule):
 
     def macs_per_clip(self) -> int:
         """Multiply-accumulates of a clip of which nothing is skipped."""
-        return sum(self.runs().get(name, 1) * cost for name, cost in self.costs().items())
+        calls = self.calls_per_clip()
+        return sum(calls.get(name, 1) * cost for name, cost in self.costs().items())
 
     # Training.
 
     def setup(self, stage: str) -> None:
         """Loads :attr:`weights` at the start of a training."""
-        if stage != "fit":
-            return
-        self.seed, self.first_epoch, self.first_batch = run_seed(), 0, 0
-        self._freeze()
-        strategy = self.trainer.strategy
-        if type(strategy.checkpoint_io) is TorchCheckpointIO:
-            strategy.checkpoint_io = AtomicCheckpointIO()
-        if self.weights is not None:
+        super().setup(stage)
+        if stage == "fit" and self.weights is not None:
             self.load_weights(self.weights)
 
     def load_weights(self, source: str | Path) -> list[str]:
@@ -274,178 +252,29 @@ class VideoModule(LightningModule):
         Raises:
             UserError: There is no such file, it is unreadable, cannot be downloaded, or belongs to another network.
         """
-        published = self.published_weights()
-        if str(source) not in published and not Path(source).is_file():
-            known = f"published for this network: {', '.join(published)}" if published else "none were published"
-            raise UserError(f"no weights at {source}; {known}")
-        path = published[str(source)].fetch() if str(source) in published else source
-        message = f"{source} does not fit this {type(self).__name__}"
+        state, other = start_weights(
+            source,
+            self.published_weights(),
+            self.read_weights,
+            self.state_dict(),
+            self.task.num_classes,
+            type(self).__name__,
+        )
         with naming(source, "cannot load weights from {}"):
-            theirs = self.read_weights(path)
-            other = other_classifier(theirs, self.state_dict(), self.task.num_classes, message)
-            self.load_state_dict({name: value for name, value in theirs.items() if name not in other}, strict=False)
-        kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(sorted(other))}" if other else ""
+            self.load_state_dict(state, strict=False)
+        kept = f"; as initialised, for {self.task.num_classes} classes: {', '.join(other)}" if other else ""
         rank_zero_info(f"weights from {source}{kept}")
-        return sorted(other)
+        return other
 
     def on_fit_start(self) -> None:
-        """Log what is about to train.
-
-        Raises:
-            UserError: A training is to be resumed in the middle of an epoch that had another number of batches.
-        """
-        batches, before = self.trainer.num_training_batches, self._epoch_batches
-        if before not in (None, batches):
-            raise UserError(
-                f"the checkpoint is from the middle of an epoch of {before} batches, which now has {batches}: "
-                "resume with the same data and batch size, or from the end of an epoch"
-            )
+        """Log what is about to train."""
+        super().on_fit_start()
         million, spec = self.num_parameters() / 1e6, self.clip_spec
         rank_zero_info(
             f"{type(self).__name__}: {million:.2f} M parameters, "
             f"{self.macs_per_clip() / 1e9:.4g} GMACs a clip of {spec.num_frames} × {spec.size}², "
             f"{self.task.num_classes} classes"
         )
-
-    def configure_callbacks(self) -> list[Callback]:
-        """The moving average of the weights, where :attr:`optim` asks for it."""
-        return [EMAWeightAveraging(decay=self.optim.ema)] if self.optim.ema else []
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser of the stage that training is in, stepped by its schedule every step."""
-        trainer, stages, optim = self.trainer, self.stages(), self.optim
-        if trainer.train_dataloader is None:
-            trainer.fit_loop.setup_data()
-        total = trainer.estimated_stepping_batches
-        epoch = max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
-        steps = None if total == math.inf else int(total)
-        in_epochs = steps in (None, epoch * (trainer.max_epochs or 1))  # or max_steps ends the training
-        if stages:
-            optim, before = stages[self._stage].optim, sum(stage.epochs for stage in stages[: self._stage])
-            if self._stage < len(stages) - 1:
-                steps, in_epochs = stages[self._stage].epochs * epoch, True
-            elif steps is not None:
-                steps -= before * epoch
-            steps = None if steps is None else max(1, steps)
-        optimizer, schedule = optim.build(self.parameters(), steps, epoch if in_epochs else None)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_start(self) -> None:
-        """Enters the stage of the epoch; a training that goes on may begin with one that the checkpoint is not in."""
-        self._follow_stages()
-
-    def on_train_epoch_start(self) -> None:
-        """Enters the next stage when the last one's epochs are over."""
-        self._follow_stages()
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seeds what the model draws, so that a training that goes on from a checkpoint draws what it would have."""
-        seed_process(mixed(self.seed, self.current_epoch, batch_idx, self.global_rank), self.device)
-        self._unreadable += len(batch.get("errors", ()))
-
-    def on_train_epoch_end(self) -> None:
-        """Log how many samples of all processes were replaced as they could not be read; stop a diverged training."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, VideoDataModule):
-            data.share_unreadable()
-        self.log("train/unreadable", float(self._unreadable), reduce_fx="sum", sync_dist=True)
-        self._unreadable = 0
-        if self.trainer.strategy.reduce_boolean_decision(not weights_finite(self), all=False):
-            rank_zero_warn(f"weights are NaN or infinite after epoch {self.current_epoch + 1}: training stops")
-            self.trainer.should_stop = True
-
-    def _follow_stages(self) -> None:
-        stages = self.stages()
-        ends = list(itertools.accumulate(stage.epochs for stage in stages))
-        index = sum(end <= self.current_epoch for end in ends[:-1])
-        if stages and index != self._stage:
-            self._stage = index
-            self._freeze()
-            strategy = self.trainer.strategy
-            if isinstance(strategy, DDPStrategy):  # it exchanges gradients of what was trainable when it was set up
-                strategy.model = self
-                strategy.configure_ddp()
-            strategy.setup_optimizers(self.trainer)
-            rank_zero_info(f"stage {index + 1} of {len(stages)}: {stages[index].name}")
-        self.train()  # what is frozen, by a stage or by the model itself, keeps its batch statistics
-
-    def _freeze(self) -> None:
-        """Leaves trainable what the stage trains."""
-        if stages := self.stages():
-            for name, parameter in self.named_parameters():
-                trains = stages[self._stage].trains
-                parameter.requires_grad_(any(fnmatch.fnmatch(name, pattern) for pattern in trains))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the stages up to the present one and the seed, so that a training resumes in the middle of a stage."""
-        checkpoint["stage"], checkpoint["seed"] = self._stage, self.seed
-        checkpoint["stages"] = self._trained()[: self._stage + 1]
-        checkpoint["epoch_batches"] = self._trainer.num_training_batches if self._trainer is not None else None
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Return to the stage and the seed of the checkpoint, before Lightning asks for the optimiser and the data.
-
-        Raises:
-            UserError: A training is to be resumed with options that its optimiser's state does not fit, or with a
-                length that it has exceeded.
-        """
-        require_harmless(checkpoint, "the checkpoint")
-        if self._trainer is not None:
-            keeps = [each for each in self.trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
-            _forget_elsewhere(checkpoint, {str(each.dirpath) for each in keeps})
-        ours = self.state_dict()
-        for name, value in checkpoint.get("state_dict", {}).items():
-            if isinstance(value, Tensor) and name in ours and not torch.can_cast(value.dtype, ours[name].dtype):
-                raise UserError(f"{name} is {value.dtype}, not {ours[name].dtype}")
-        self._stage, self.seed = checkpoint.get("stage", 0), checkpoint.get("seed", self.seed)
-        self.flow_source = checkpoint.get("datamodule_hyper_parameters", {}).get("flow", {})
-        FlowSource.of(self.flow_source)
-        if "loops" in checkpoint:
-            try:
-                loop = checkpoint["loops"]["fit_loop"]
-                epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
-                self.first_epoch = int(epochs["processed"])
-                # Of an epoch that max_steps or max_time ended, the last batch was not its last.
-                ended = batches["is_last_batch"] or epochs["processed"] == epochs["ready"]
-                self.first_batch = 0 if ended else int(batches["current"]["ready"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError("loops must hold the progress of a training as Lightning saves it") from error
-        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._resume(checkpoint)
-        self._freeze()
-
-    def _resume(self, checkpoint: dict[str, Any]) -> None:
-        trainer, epochs = self.trainer, self.first_epoch + (self.first_batch > 0)
-        try:
-            check_resumed(checkpoint, self._trained(), epochs, trainer.max_epochs, trainer.max_steps)
-        except (KeyError, TypeError) as error:
-            raise UserError("stages and global_step must be as a training saves them in its checkpoints") from error
-        self._epoch_batches = checkpoint.get("epoch_batches") if self.first_batch else None
-        averaging = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        if "current_model_state" in checkpoint and not averaging:  # state_dict holds the average
-            checkpoint["state_dict"] = checkpoint["current_model_state"]
-
-    def _trained(self) -> list[dict[str, Any]]:
-        """What a resumed training must have in common with the one before, of each stage."""
-        return [
-            {
-                "name": stage.name,
-                "epochs": stage.epochs,
-                "trains": list(stage.trains),
-                "optimizer": stage.optim.name,
-                "decay_all": stage.optim.decay_all,
-            }
-            for stage in self.stages() or [Stage("", 0, self.optim)]
-        ]
-
-    def train(self, mode: bool = True) -> VideoModule:
-        """Training mode, but for what is frozen: that keeps its batch statistics."""
-        super().train(mode)
-        for module in self.modules():
-            owned = list(module.parameters())
-            if mode and owned and not any(parameter.requires_grad for parameter in owned):
-                module.eval()
-        return self
 
     # Steps.
 
@@ -473,7 +302,7 @@ class VideoModule(LightningModule):
         if not batch["ids"]:
             return None
         output = self(batch)
-        self._judge(self.val_metrics, output, batch)
+        evaluation.update(self.val_metrics, output, batch)
         if output.logits is not None:
             self.val_loss.update(self.loss(output, batch), weight=len(batch["ids"]))
         return {"output": output}
@@ -487,39 +316,25 @@ class VideoModule(LightningModule):
         videos = len(set(batch["ids"]))
         self.test_seconds.update(seconds[0] / videos, weight=videos)
         self.test_cost.update(batch["ids"], output.usage, self.costs(), view=view_numbers(batch["ids"]))
-        self._judge(self.test_metrics, output, batch)
+        evaluation.update(self.test_metrics, output, batch)
         return {"output": output}
 
     def on_validation_epoch_end(self) -> None:
         """Logs the loss and the metrics of all processes; one that got no sample takes part with none."""
-        self._log_metrics("val", self.val_metrics)
+        self.log_dict(evaluation.results(self.val_metrics, "val"), prog_bar=True)
         if self.task.kind != "detection":
             self.log("val/loss", self.val_loss.compute())
         self.val_loss.reset()
 
     def on_test_epoch_end(self) -> None:
         """Logs accuracy, GMACs and milliseconds a video, and peak memory in MB."""
-        self._log_metrics("test", self.test_metrics)
+        self.log_dict(evaluation.results(self.test_metrics, "test"), prog_bar=True)
         cost = self.test_cost.compute()
         self.log("test/gmacs", cost["gmacs"].float())
         self.log("test/ms", 1000 * self.test_seconds.compute())
         self.log("test/peak_memory_mb", peak_memory_mb(self.device))
         self.test_cost.reset()
         self.test_seconds.reset()
-
-    def _log_metrics(self, split: str, metrics: Metric) -> None:
-        values = metrics.compute()
-        metrics.reset()
-        if not values:
-            raise UserError(f"not one sample of {split} could be read")
-        for name, value in values.items():
-            self.log(f"{split}/{name}", value, prog_bar=True)
-
-    def _judge(self, metrics: Metric, output: Output, batch: Batch) -> None:
-        if output.detections is not None:
-            metrics.update(output.detections, batch["target"], batch["inputs"]["rgb"].shape[2])
-        else:
-            metrics.update(output.logits, batch["target"], batch["ids"])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
         """Predicts for a batch; the scores of a video's views are averaged.
@@ -538,28 +353,6 @@ class VideoModule(LightningModule):
             output = self(batch)
         macs = macs_per_row(output.usage, self.costs(), len(ids))
         return rows + video_rows(output, ids, self.task, macs, seconds[0])
-
-
-def weights_finite(module: nn.Module) -> bool:
-    """Return whether all parameters are finite; those of a diverged training are NaN or infinite."""
-    return all(bool(parameter.isfinite().all()) for parameter in module.parameters())
-
-
-def _forget_elsewhere(checkpoint: Mapping[str, Any], folders: set[str]) -> None:
-    """Drop the earlier checkpoints that a checkpoint lists and that are in none of the run's folders.
-
-    Lightning removes the files in the list when better ones come, wherever they are.
-    """
-
-    def here(path: str) -> str:
-        return path if os.path.dirname(path) in folders and ".." not in Path(path).parts else ""  # noqa: PTH120 - URLs
-
-    for state in checkpoint.get("callbacks", {}).values():
-        if isinstance(state, dict) and "best_model_path" in state:
-            for name in ("best_model_path", "last_model_path", "kth_best_model_path"):
-                state[name] = here(str(state.get(name, "")))
-            best = state.get("best_k_models", {})
-            state["best_k_models"] = {path: score for path, score in best.items() if here(str(path))}
 
 
 def load_module(path: str | Path) -> VideoModule:

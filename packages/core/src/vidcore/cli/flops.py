@@ -29,7 +29,7 @@ def report(model: Any) -> dict[str, Any]:
             name: {
                 "parameters": parameters(part),
                 "gmacs": model.costs()[name] / 1e9,
-                "runs": model.runs().get(name, 1),
+                "runs": model.calls_per_clip().get(name, 1),
             }
             for name, (part, _) in model.components().items()
         },
@@ -52,7 +52,7 @@ def show(model: Any) -> None:
     title = f"{spec.segments} × {spec.frames} frames, {rate}, {spec.size}², {model.task.num_classes} classes"
     console = Console()
     parts = {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()}
-    console.print(cost_table(title, parts, model.runs() or None, model.num_parameters()))
+    console.print(cost_table(title, parts, model.calls_per_clip() or None, model.num_parameters()))
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
         console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")

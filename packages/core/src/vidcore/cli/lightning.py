@@ -28,7 +28,7 @@ from vidcore.cli.train import trainer_defaults
 from vidcore.datamodule import VideoDataModule
 from vidcore.errors import UsageError, UserError, causes, naming
 from vidcore.metrics import MAIN_METRIC
-from vidcore.module import VideoModule, weights_finite
+from vidcore.module import VideoModule
 from vidcore.ranges import check_ranges
 from vidcore.reading.workers import WorkerError, worker_error
 from vidcore.redaction import redacted
@@ -36,6 +36,7 @@ from vidcore.report.callback import Report, judged_clips
 from vidcore.report.loggers import logger_in, wandb_discards, wandb_ends
 from vidcore.report.progress import progress
 from vidcore.report.summary import versions
+from vidcore.training.hooks import weights_finite
 from vidcore.weights.checkpoint import config_of, read_checkpoint, task_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vidcore.errors import UserError
 from vidcore.ranges import check_choice, check_ranges
 from vidcore.training.rmsprop import RMSpropTF
 
@@ -147,61 +146,3 @@ class Stage:
     epochs: int
     optim: Optim
     trains: tuple[str, ...] = ("*",)
-
-
-def check_resumed(
-    checkpoint: Mapping[str, Any],
-    stages: Sequence[Mapping[str, Any]],
-    epochs: int,
-    max_epochs: int | None,
-    max_steps: int,
-) -> None:
-    """Check that a training can be resumed with these stages and this length.
-
-    Args:
-        checkpoint: Of the training; ``stages`` are those that it has begun.
-        stages: Those that it is resumed with, in the same form.
-        epochs: Epochs that it has begun.
-        max_epochs: Length in epochs, all together; -1 or None: no limit.
-        max_steps: Length in optimiser steps, all together; -1: no limit.
-
-    Raises:
-        UserError: See above.
-    """
-    instead = "or begin a new training with --model.weights CHECKPOINT"
-    if "optimizer_states" not in checkpoint:
-        raise UserError(f"the checkpoint has weights alone: resume from one with the optimiser's state, {instead}")
-    begun: Sequence[Mapping[str, Any]] = checkpoint.get("stages", ())
-    done = epochs - sum(stage["epochs"] for stage in begun[:-1])
-    for index, was in enumerate(begun):
-        now, last = stages[index] if index < len(stages) else {"name": ""}, index == len(begun) - 1
-        if now["name"] != was["name"]:
-            ours, theirs = (f"stage {stage['name']}" if stage["name"] else "no such stage" for stage in (now, was))
-            raise UserError(f"the checkpoint has {theirs} where this training has {ours}: keep its stages, {instead}")
-        of_stage = f" of stage {was['name']}" if was["name"] else ""
-        for key in ("trains", "optimizer", "decay_all"):
-            if now[key] != was[key]:
-                raise UserError(
-                    f"the checkpoint's optimiser does not fit: {key}{of_stage} was {was[key]!r}, now {now[key]!r}: "
-                    f"keep it, {instead}"
-                )
-        if not last and now["epochs"] != was["epochs"]:
-            raise UserError(
-                f"the checkpoint has finished stage {was['name']} after {was['epochs']} epochs, it cannot have "
-                f"{now['epochs']}: keep its length, {instead}"
-            )
-        if last and index < len(stages) - 1 and now["epochs"] < done:
-            raise UserError(
-                f"the checkpoint has begun {done} epochs of stage {was['name']}, it cannot have {now['epochs']}: "
-                f"give it more, {instead}"
-            )
-    if max_epochs not in (None, -1) and epochs > max_epochs:
-        raise UserError(
-            f"the checkpoint has begun {epochs} epochs: max_epochs, of the whole training, must be at least that, "
-            f"got {max_epochs}"
-        )
-    if max_steps != -1 and checkpoint["global_step"] > max_steps:
-        raise UserError(
-            f"the checkpoint has made {checkpoint['global_step']} steps: max_steps, of the whole training, must be at "
-            f"least that, got {max_steps}"
-        )
