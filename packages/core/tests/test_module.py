@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 from small_models import BrightestSpot, LookOrListen, MeanColour, TwoStages
 
-from vidcore import ClipSpec, Optim, Task, UserError
+from vidcore import ClipSpec, Optim, Task, UserError, VideoModule
 from vidcore.module import load_module, view_numbers
 
 FAST = Optim(lr=0.05, warmup=0.0)
