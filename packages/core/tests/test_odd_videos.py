@@ -202,7 +202,13 @@ def test_a_stretch_of_joined_recordings_has_frames_and_sound_of_one_time(tmp_pat
 MATRICES = {
     **{"quarter": (0, 1, -1, 0), "half": (-1, 0, 0, -1), "three_quarters": (0, -1, 1, 0)},
     **{"hflip": (-1, 0, 0, 1), "vflip": (1, 0, 0, -1), "transpose": (0, 1, 1, 0), "transverse": (0, -1, -1, 0)},
-    **{"askew": (0.866, 0.5, -0.5, 0.866), "sheared": (1, 1, 0, 1), "zero": (0, 0, 0, 0), "singular": (1, 0, 0, 0)},
+    **{
+        "askew": (0.866, 0.5, -0.5, 0.866),
+        "sheared": (1, 1, 0, 1),
+        "hardly": (1, -0.005, 0.005, 1),
+        "zero": (0, 0, 0, 0),
+        "singular": (1, 0, 0, 0),
+    },
     **{"huge": (30_000, 0, 0, -30_000), "tiny": (2**-15, 0, 0, 2**-16)},
 }
 

@@ -29,7 +29,7 @@ from vidcore.video.decoder import VideoError
 from vidcore.video.limits import CLIP_PIXELS, FRAMES
 from vidcore.video.source import opened
 from vidcore.video.time_limit import check_time, remaining
-from vidcore.video.upright import Upright, is_turned
+from vidcore.video.upright import Upright, has_matrix
 
 # Containers whose index leads a seek to a packet with the timestamps it had before.
 _SEEKABLE = {"mov", "matroska", "avi"}
@@ -152,9 +152,9 @@ class PyavDecoder:
 
     @property
     def as_stored(self) -> bool:
-        """Whether the first frame is shown as it is stored: neither turned nor mirrored."""
+        """Whether the first frame has no display matrix, by which backends turn frames in ways of their own."""
         try:
-            return not is_turned(self._fetch(0))
+            return not has_matrix(self._fetch(0))
         except _NotThereError:
             return False
 

@@ -59,9 +59,9 @@ class Upright:
         return cast(av.VideoFrame, self._graph.pull())
 
 
-def is_turned(frame: av.VideoFrame) -> bool:
-    """Whether a frame is turned or mirrored to be shown upright."""
-    return bool(_steps(_matrix(frame)))
+def has_matrix(frame: av.VideoFrame) -> bool:
+    """Whether a frame has a display matrix, even if it is shown as it is stored."""
+    return bool(_matrix(frame))
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
