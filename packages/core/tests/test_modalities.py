@@ -393,7 +393,7 @@ def test_flow_that_cannot_be_had_is_said(tmp_path, monkeypatch):
         read(published=str(tmp_path / "{stem}"))
     pytest.importorskip("cv2")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match="flow cannot be kept: Not a directory; name another folder as flow cache"):
+    with pytest.raises(UserError, match=r"cannot save flow: Not a directory; choose another flow\.cache folder"):
         read(cache=str(tmp_path / "file"))
     read(cache=str(tmp_path / "cache"))
     broken = next((tmp_path / "cache").rglob("flow_x*"))
@@ -430,7 +430,7 @@ def test_raft_without_its_weights_and_with_some(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-        with pytest.raises(UserError, match=r"weights of raft_small cannot be had .*no route to host"):
+        with pytest.raises(UserError, match=r"cannot download the weights of raft_small .*no route to host"):
             optical_flow(*frames, "raft_small")
     torch.manual_seed(0)
     network = raft_small().eval()

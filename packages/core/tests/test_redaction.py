@@ -64,7 +64,7 @@ def test_the_secrets_of_a_url_in_whatever_form():
 def test_errors_have_no_secrets():
     error = UserError(f"https://me:{SECRET}@h/a: gone")
     assert str(error) == str(pickle.loads(pickle.dumps(error))) == "https://***@h/a: gone"
-    with pytest.raises(UserError, match=r"lacks its password or token, .*: name it again in full"):
+    with pytest.raises(UserError, match=r"lacks its password or token, .*: pass the complete URL"):
         open_video("https://***@host/a.mp4")
 
 

@@ -1,4 +1,4 @@
-"""Reading, sampling, transforming and writing video."""
+"""Read, sample, transform and write video."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

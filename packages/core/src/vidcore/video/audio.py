@@ -1,4 +1,4 @@
-"""Sound of a video or audio file as a mono waveform."""
+"""Read the audio of a video or audio file as a mono waveform."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ from vidcore.video.sampling import audio_middles, audio_windows
 from vidcore.video.source import opened
 from vidcore.video.time_limit import check_time, remaining
 
-# Seconds decoded ahead of what is used: codecs need a few packets to settle after a seek.
+# Seconds decoded before the requested start: codecs need a few packets to settle after a seek.
 _PREROLL = 0.5
-# A longer silence is a damaged timestamp, and would fill the memory.
+# A longer gap in seconds is a damaged timestamp; filling it with silence would exhaust the memory.
 _GAP = 3600.0
-# Seconds of sound that are read whole to cut windows out.
+# Up to this many seconds of audio are read completely instead of window by window.
 _WHOLE = 60.0
-# Samples that a resampler holds back.
+# Delay of a resampler in samples.
 _DELAY = 64
 
 
 class NoAudioError(VideoError):
-    """The file has no sound. The text names the file."""
+    """The file has no audio stream. The message names the file."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path, "has no audio stream")
 
 
 def read_audio(path: str | os.PathLike[str], rate: int, start: float = 0.0, end: float | None = None) -> Tensor:
-    """Read the sound from ``start`` to ``end`` seconds, on the clock of :attr:`Decoder.times`.
+    """Read the audio from ``start`` to ``end`` seconds, on the time axis of ``Decoder.times``.
 
-    Channels are averaged. Where the stream has a gap, begins late or ends early, there is silence.
+    Channels are averaged. Gaps, a late start and an early end of the stream are filled with silence.
 
     Args:
-        path: A video or audio file.
+        path: Video or audio file.
         rate: Sampling rate of the result in Hz.
-        start: First second wanted.
-        end: Where to stop; the end of the sound if None.
+        start: Start in seconds. Default: 0.
+        end: End in seconds. Default: end of the audio.
 
     Returns:
-        float32 (N,) in [-1, 1]; N = round((end - start) · rate) where ``end`` is given.
+        float32 (N,) in [-1, 1]; N = round((end - start) · rate) if ``end`` is given.
 
     Raises:
         NoAudioError: There is no audio stream.
-        VideoError: The file is missing or broken.
-        ValueError: ``start`` is negative, ``end`` before ``start``, or ``rate`` not positive.
+        VideoError: The file is missing or damaged.
+        ValueError: ``start`` is negative, ``end`` is before ``start``, or ``rate`` is not positive.
     """
     return Sound(path).read(rate, start, end)
 
@@ -70,25 +70,25 @@ def read_audio_windows(
     end: float | None = None,
     middles: Callable[[float], np.ndarray] | None = None,
 ) -> Tensor:
-    """Read the sound that goes with a clip's segments, see :func:`~vidcore.video.sampling.audio_windows`.
+    """Read the audio windows of a clip's segments, see [`audio_windows`][vidcore.video.sampling.audio_windows].
 
-    Of a stretch of more than a minute only the windows are decoded, and its length is what the container says. Sound
-    that is shorter than a window is repeated, as AdaMML does.
+    If the requested part is longer than a minute, only the windows are decoded, and its length is taken from the
+    container. Audio shorter than a window is repeated, as in AdaMML.
 
     Args:
-        path: A video or audio file.
-        spec: Gives the number of windows S, their length and the rate.
-        start: Where the stretch begins, in seconds.
-        end: Where it ends; the end of the sound if None.
-        middles: From the seconds that the sound lasts to the middles of windows, in seconds from ``start``, an array
-            of any shape; :func:`~vidcore.video.sampling.audio_middles` if not given.
+        path: Video or audio file.
+        spec: Clip spec; defines the number of windows S, their length and the rate.
+        start: Start of the requested part in seconds. Default: 0.
+        end: End of the requested part in seconds. Default: end of the audio.
+        middles: Function from the length of the audio in seconds to the centres of the windows in seconds from
+            ``start``, an array of any shape. Default: [`audio_middles`][vidcore.video.sampling.audio_middles].
 
     Returns:
-        float32 in [-1, 1] of the shape of the middles, and N: (S, N) if they are not given.
+        float32 in [-1, 1], in the shape of the centres plus N samples: (S, N) by default.
 
     Raises:
-        NoAudioError: There is no audio stream, or these are pictures in a folder.
-        VideoError: The file is missing or broken.
+        NoAudioError: There is no audio stream, or ``path`` is an image or a folder of images.
+        VideoError: The file is missing or damaged.
     """
     rate, length = spec.audio_rate, round(spec.audio_rate * spec.audio_seconds)
     middles = middles or functools.partial(audio_middles, spec=spec)
@@ -111,18 +111,18 @@ def read_audio_windows(
 
 
 def silence(spec: ClipSpec) -> Tensor:
-    """(S, N) zeros, as :func:`read_audio_windows` would return for a mute file."""
+    """Return (S, N) zeros: the result of ``read_audio_windows`` for a silent file."""
     return torch.zeros(spec.segments, round(spec.audio_rate * spec.audio_seconds))
 
 
 class Sound:
-    """The first sound stream of a file.
+    """First audio stream of a file.
 
     Args:
-        path: A video or audio file.
+        path: Video or audio file.
 
     Raises:
-        NoAudioError: A picture, or a folder of pictures.
+        NoAudioError: ``path`` is an image or a folder of images.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -132,11 +132,11 @@ class Sound:
         self._clock: Clock | None = None
 
     def length(self) -> tuple[int, float]:
-        """Rate in Hz, and seconds of sound according to the container, on the clock of the frames; 0 if it is silent.
+        """Return the rate in Hz and the end of the audio in seconds on the frames' time axis; rate 0 if it is empty.
 
         Raises:
             NoAudioError: There is no audio stream.
-            VideoError: The file is missing or broken.
+            VideoError: The file is missing or damaged.
         """
         try:
             container, clock = self._open()
@@ -153,11 +153,11 @@ class Sound:
             raise VideoError(self.path, getattr(error, "strerror", None) or error) from error
 
     def read(self, rate: int, start: float = 0.0, end: float | None = None) -> Tensor:
-        """Read a stretch, see :func:`read_audio`."""
+        """Read part of the audio, see [`read_audio`][vidcore.video.audio.read_audio]."""
         if rate <= 0 or start < 0 or (end is not None and end < start):
             raise ValueError(f"cannot read sound from {start} to {end} s at {rate} Hz")
-        # From a whole second on, samples of the source and of the result fall on one grid, so that a window has the
-        # samples that it has in the whole sound. One second and more lies ahead for the resampling filter to settle.
+        # Start at a whole second, where the sample grids of source and result coincide, so that a window has the same
+        # samples as in the complete audio. At least one second lies before it, for the resampling filter to settle.
         origin = max(0, math.floor(start) - 1)
         try:
             container, clock = self._open()
@@ -190,10 +190,10 @@ class Sound:
 def _read_mono(
     path: str | os.PathLike[str], container: InputContainer, clock: Clock, start: float, end: float | None
 ) -> tuple[np.ndarray, int]:
-    """Decode to a waveform in the source's rate whose sample 0 is at second ``start`` of the clock."""
+    """Decode to a waveform at the source's rate; sample 0 is at ``start`` seconds."""
     stream = container.streams.audio[0]
     if stream.codec_context is None:
-        raise ValueError("has an audio stream of an unknown kind")
+        raise ValueError("has an audio stream with an unknown codec")
     base = float(stream.time_base or 1 / av.time_base)
     rate = stream.rate
     if start > 0 and not clock.joined:
@@ -202,8 +202,8 @@ def _read_mono(
     following, kind, to_float = 0, None, None
     for frame in _decode(container, clock):
         check_time(path)
-        rate = rate or frame.sample_rate  # not known before where the sound begins late
-        # Timestamps may be too coarse to count samples (1 ms in Matroska): trust the count unless they part.
+        rate = rate or frame.sample_rate  # unknown before the first frame if the audio starts late
+        # Timestamps may be too coarse for samples (1 ms in Matroska): use the sample count unless they diverge.
         place = following if frame.pts is None else round((frame.pts * base - clock.zero - start) * rate)
         gap = place - following
         near = max(1, math.ceil(base * rate), _DELAY if frame.sample_rate != rate else 0)

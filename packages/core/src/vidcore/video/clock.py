@@ -1,4 +1,4 @@
-"""The clock on which the streams of a file play, also where several recordings were joined into one file."""
+"""Playback time of the streams of a file, including files joined from several recordings."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
-# Containers of which several can be written one after the other into one file.
+# Containers that can be concatenated.
 _JOINABLE = {"mpegts", "mpeg"}
-RATE = 90_000  # Hz, of their time stamps
-# A larger gap within a stream begins a new recording, as in the ffmpeg command; in ticks.
+RATE = 90_000  # of their timestamps, in Hz
+# A larger gap in ticks within a stream starts a new recording, as in the ffmpeg command.
 _GAP = 10 * RATE
 
 
 def joinable(container: InputContainer) -> bool:
-    """Whether recordings of this format can be joined end to end."""
+    """Whether recordings of this format can be concatenated."""
     return container.format.name in _JOINABLE
 
 
 def first_streams(container: InputContainer) -> list[Stream]:
-    """The first video stream that is not a cover picture, and the first sound stream, as far as they exist."""
+    """Return the first video stream that is not a cover image and the first audio stream, if they exist."""
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     return [*videos[:1], *container.streams.audio[:1]]
 
@@ -38,30 +38,30 @@ class _Stamp(NamedTuple):
 
 
 class Clock:
-    """Seconds of playback, of a file whose time stamps may begin again.
+    """Playback time in seconds, for files whose timestamps may restart.
 
-    MPEG transport and program streams can be joined end to end; their time stamps then collide, jump back or jump
-    ahead. The recordings play one after the other: each begins when all streams of the one before it have ended.
+    MPEG transport and program streams can be concatenated; timestamps of the parts then collide or jump. Recordings are
+    played one after another: each starts when all streams of the previous one have ended.
 
     Args:
-        container: The file.
+        container: Container of the file.
     """
 
     def __init__(self, container: InputContainer) -> None:
         self.zero = max(0.0, (container.start_time or 0) / av.time_base)
-        """Time stamp in seconds at which playback starts; before 0 is a codec's pre-roll, which is not played."""
+        """Timestamp in seconds at which playback starts; negative times are codec pre-roll, which is not played."""
         self._container = container
         self._stamps: list[_Stamp] = []
-        self._parts: list[tuple[int, int]] = []  # where in the file each begins, and what is added to its time stamps
+        self._parts: list[tuple[int, int]] = []  # byte position of each recording and offset of its timestamps
         self._latest: dict[int, int] = {}
 
     @property
     def joined(self) -> bool:
-        """Whether :meth:`packets` met more than one recording."""
+        """Whether ``packets`` found more than one recording."""
         return len(self._parts) > 1
 
     def packets(self, wanted: Stream) -> Iterator[av.Packet]:
-        """All packets of a stream of a file just opened, as they are. Afterwards its recordings are known."""
+        """Yield all packets of a stream of a newly opened file, unchanged. Afterwards its recordings are known."""
         self._latest = {}
         delays: dict[int, int] = {}  # from decoding to display
         for packet in self._container.demux(*first_streams(self._container)):
@@ -70,7 +70,7 @@ class Clock:
                 delay = packet.pts - packet.dts
                 if 0 <= delay <= _GAP:
                     delays[stream] = max(delay, delays.get(stream, 0))
-                else:  # FFmpeg guessed it from the packet after it, which belongs to the next recording
+                else:  # FFmpeg derived it from the next packet, which belongs to the next recording
                     delay = delays.get(stream, 0)
                 pts = packet.dts + delay
                 self._stamps.append(_Stamp(position, stream, packet.dts, pts, pts + max(1, packet.duration or 0)))
@@ -90,17 +90,17 @@ class Clock:
             self.zero = min(stamp.pts + self._shift(stamp.position) for stamp in self._stamps) / RATE
 
     def times(self, stream: Stream) -> list[int]:
-        """Corrected time stamps of a stream's packets, ascending."""
+        """Return the corrected timestamps of a stream's packets, ascending."""
         own = (stamp for stamp in self._stamps if stamp.stream == stream.index)
         return sorted({stamp.pts + self._shift(stamp.position) for stamp in own})
 
     def end(self, stream: Stream) -> float:
-        """Seconds of playback at which a stream ends."""
+        """Return the playback time in seconds at which a stream ends."""
         own = (stamp for stamp in self._stamps if stamp.stream == stream.index)
         return max((stamp.end + self._shift(stamp.position) for stamp in own), default=0) / RATE - self.zero
 
     def correct(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-        """Change the time stamps of packets, of which the first is the file's, to those of the recordings in a row."""
+        """Shift the timestamps of packets, from the first of the file on, so that recordings follow one another."""
         if not self.joined:
             return packets
         self._latest = {}
@@ -115,18 +115,18 @@ class Clock:
         return packet
 
     def _shift(self, position: int) -> int:
-        """What is added to the time stamps of a packet at a place in the file."""
+        """Return the offset of the timestamps of a packet at a byte position."""
         return self._parts[max(0, bisect_right(self._parts, position, key=operator.itemgetter(0)) - 1)][1]
 
     def _position(self, packet: av.Packet) -> int:
-        """Byte at which a packet begins, or the one before it in its stream if it does not say."""
+        """Return the byte position of a packet, or that of the previous packet of its stream if unknown."""
         position = self._latest.get(packet.stream_index, 0) if packet.pos is None else packet.pos
         self._latest[packet.stream_index] = position
         return position
 
 
 def _split(stamps: list[_Stamp]) -> Iterator[list[_Stamp]]:
-    """Stamps in the order of the file, recording by recording."""
+    """Split timestamps in file order into recordings."""
     part: list[_Stamp] = []
     latest: dict[int, int] = {}
     for stamp in stamps:

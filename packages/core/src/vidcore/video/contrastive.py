@@ -1,4 +1,4 @@
-"""The random transforms of contrastive learning: two looks at one video that share what it shows, and little else."""
+"""Random transforms of contrastive learning: two augmented views of the same video."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from vidcore.video.transforms import Augment
 
 
 def contrastive_transforms(spec: ClipSpec, augment: Augment) -> tuple[v2.Compose, v2.Compose]:
-    """What happens to the first and to the second clip of a pair (CVRL, Qian et al. 2021; its published code).
+    """Build the transforms of the first and second clip of a pair (CVRL, Qian et al. 2021; its published code).
 
-    Each is cropped at random and resized to ``spec.size``, mirrored, its colours jittered, made grey and blurred, all
-    with one draw for all frames. The first is always blurred; the second seldom, but may be solarised.
+    Each clip is randomly cropped and resized to ``spec.size``, flipped, colour-jittered, converted to grey and blurred,
+    with the same parameters for all frames. The first is always blurred; the second rarely, but may be solarised.
 
     Args:
-        spec: Gives the crop's size.
-        augment: Gives ``scale``, ``ratio`` and ``hflip``; CVRL has (0.3, 1), (0.5, 2) and 0.5.
+        spec: Clip spec; defines the crop size.
+        augment: Defines ``scale``, ``ratio`` and ``hflip``; CVRL uses (0.3, 1), (0.5, 2) and 0.5.
 
     Returns:
-        Two picklable transforms of ``tv_tensors.Video`` (T, 3, H, W) uint8; draws come from torch's global generator.
+        Two picklable transforms of ``tv_tensors.Video`` (T, 3, H, W) uint8; they draw from torch's global generator.
 
     Raises:
         UserError: Another augmentation is set.
@@ -36,7 +36,7 @@ def contrastive_transforms(spec: ClipSpec, augment: Augment) -> tuple[v2.Compose
                 v2.RandomResizedCrop(spec.size, scale=augment.scale, ratio=augment.ratio, antialias=True),
                 v2.RandomHorizontalFlip(augment.hflip),
                 v2.RandomApply([v2.ColorJitter(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)], p=0.8),
-                # Not v2.RandomGrayscale, which leaves videos as they are.
+                # v2.RandomGrayscale does not support videos.
                 v2.RandomApply([v2.ColorJitter(saturation=(0, 0))], p=0.2),
                 v2.RandomApply([blur], p=blurred),
                 v2.RandomSolarize(threshold=128, p=solarised),

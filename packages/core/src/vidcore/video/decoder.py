@@ -1,4 +1,4 @@
-"""What every backend that reads video promises, and how one is chosen."""
+"""Interface of the video decoders, and the choice of one."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ BACKENDS = ("pyav", "torchcodec", "decord")
 
 
 class VideoError(UserError):
-    """A video file cannot be read. The text names the file and the reason."""
+    """A video file cannot be read. The message names the file and the reason."""
 
     def __init__(self, path: str | os.PathLike[str], reason: object) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
 
 
 class Decoder(Protocol):
-    """Random access to the frames of one video file.
+    """Random access to the frames of a video file.
 
-    Frame i is the i-th frame of a plain decode from the start, whatever was asked for before, in every backend, bit
-    for bit. A decoder is opened where it is used and is not picklable.
+    Frame i is the i-th frame of sequential decoding from the start, independent of earlier requests and bit-identical
+    in every backend. A decoder is not picklable; open it in the process that uses it.
 
     Attributes:
-        backend: Who decodes: the backend asked for, or ``pyav`` where that one is not exact on this file.
+        backend: Backend that decodes: the requested one, or ``pyav`` if that one is not exact on this file.
         num_frames: Number of frames.
         fps: Average frame rate in Hz.
-        times: (num_frames,) float64, when each frame is shown, in seconds on the file's own clock, on which
-            :func:`~vidcore.video.audio.read_audio` counts too. Not evenly spaced where the rate varies.
-        size: Height and width in pixels as shown, that is, after rotation; pixels need not be square.
+        times: (num_frames,) float64 presentation times in seconds on the file's own time axis, which
+            [`read_audio`][vidcore.video.audio.read_audio] shares. Not evenly spaced if the frame rate varies.
+        size: Height and width in pixels as displayed, i.e. after rotation; pixels need not be square.
     """
 
     @property
     def backend(self) -> str:
-        """Who decodes."""
+        """Backend that decodes."""
         ...
 
     @property
@@ -57,22 +57,22 @@ class Decoder(Protocol):
 
     @property
     def times(self) -> Tensor:
-        """Seconds at which each frame is shown."""
+        """Presentation time of each frame in seconds."""
         ...
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels as shown."""
+        """Height and width in pixels as displayed."""
         ...
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """Decode the frames at ``indices``, in any order, repeats allowed; no others are kept.
+        """Decode the frames at ``indices``, in any order, with repeats.
 
         Returns:
-            uint8 RGB (T, 3, H, W) in the order of ``indices``, upright. Its memory is channels-last, as decoded.
+            uint8 RGB (T, 3, H, W) in the order of ``indices``, upright, in channels-last memory format.
 
         Raises:
-            VideoError: An index outside 0 ... num_frames - 1, or a frame that cannot be decoded.
+            VideoError: An index is outside [0, num_frames), or a frame cannot be decoded.
         """
         ...
 
@@ -85,26 +85,27 @@ class Decoder(Protocol):
 
 
 def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float | None = None) -> Decoder:
-    """Open a video file, a folder of pictures, or one picture, for reading.
+    """Open a video file, a folder of images, or an image.
 
-    Every backend decodes with one thread: loaders are parallel across samples already.
+    Every backend decodes with one thread, since loaders are parallel across samples.
 
     Args:
-        path: A video file, a folder with its frames, or a still, see :class:`~vidcore.video.frames.FrameFolder`; what
-            is no plain local file, see :mod:`vidcore.video.source`, is read by PyAV.
-        backend: One of :data:`BACKENDS`; all but ``pyav`` are optional installs. Pictures need none of them.
-        fps: Rate in Hz of a folder's frames, 30 if not given; files know theirs.
+        path: Video file, folder with its frames, or image (see ``vidcore.video.frames.FrameFolder``). Paths other
+            than plain local files (see [`vidcore.video.source`][]) are read by PyAV.
+        backend: One of ``BACKENDS``; all but ``pyav`` are optional installs. Not used for images. Default:
+            ``pyav``.
+        fps: Frame rate in Hz of a folder of images. Default: 30. Ignored for video files.
 
     Raises:
-        VideoError: The file is missing, empty, not a video, or broken.
-        UserError: The backend is unknown, or cannot be imported.
+        VideoError: The file is missing, empty, not a video, or damaged.
+        UserError: The backend is unknown or cannot be imported.
     """
     if is_pictures(path):
         from vidcore.video.frames import FrameFolder
 
         return FrameFolder(path, 30.0 if fps is None else fps)
     import_backend(backend)
-    if backend == "pyav" or not is_plain(path) or not is_utf8(os.fspath(path)):  # the others take no such name
+    if backend == "pyav" or not is_plain(path) or not is_utf8(os.fspath(path)):  # others do not support such paths
         from vidcore.video.pyav import PyavDecoder
 
         return PyavDecoder(path)
@@ -118,7 +119,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", fps: float |
 
 
 def installed_backends() -> tuple[str, ...]:
-    """Those of :data:`BACKENDS` that can be imported here."""
+    """Return the members of ``BACKENDS`` that can be imported."""
     found = []
     for backend in BACKENDS:
         try:
@@ -130,7 +131,7 @@ def installed_backends() -> tuple[str, ...]:
 
 
 def import_backend(backend: str) -> None:
-    """Import what a backend needs.
+    """Import the library of a backend.
 
     Raises:
         UserError: The backend is unknown, not installed or cannot be imported.
@@ -142,6 +143,6 @@ def import_backend(backend: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise UserError(f'video backend {backend!r} is not installed: pip install "vidcore[{backend}]"') from error
-    except Exception as error:  # A wheel that does not fit torch or finds no FFmpeg fails with whatever it likes.
+    except Exception as error:  # a wheel that does not match torch or finds no FFmpeg may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"video backend {backend!r} is installed but cannot be imported: {lines[0]}") from error

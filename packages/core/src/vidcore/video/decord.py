@@ -1,4 +1,4 @@
-"""Frames through decord (the maintained fork decord2); an optional install."""
+"""Decode frames with decord (the maintained fork decord2); an optional install."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ decord.logging.set_level(decord.logging.QUIET)
 
 
 class DecordDecoder(PyavDecoder):
-    """Frames of a video file through decord. See :class:`~vidcore.video.decoder.Decoder`.
+    """Decoder that uses decord. Implements [`Decoder`][vidcore.video.decoder.Decoder].
 
-    The index is PyAV's. So are the frames, and :attr:`backend` is ``pyav``, where timestamps do not name frames
-    (MPEG program streams, AVI with B-frames), where groups of pictures are open (decord counts wrong after a seek),
-    where frames are turned or mirrored, where the stream is not the one that decord picks, in AVI with H.264 or HEVC,
-    and where it counts other frames or fails.
+    The index is PyAV's. Frames are decoded by PyAV too, and ``backend`` is ``pyav``, if decord is not exact: if
+    timestamps do not identify frames (MPEG program streams, AVI with B-frames), GOPs are open (decord miscounts after a
+    seek), frames are rotated or mirrored, decord would select another stream, the file is AVI with H.264 or HEVC, or
+    decord finds another number of frames or fails.
 
-    One kind of file is not exact and cannot be told from its packets: H.264 with periodic intra refresh, where key
-    frames after the first are only points from which the picture recovers. Use ``pyav`` for such streams.
+    One case cannot be detected from the packets and is not exact: H.264 with periodic intra refresh, where key frames
+    after the first are only recovery points. Use ``pyav`` for such streams.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -38,7 +38,7 @@ class DecordDecoder(PyavDecoder):
                 self._reader, self.backend = reader, "decord"
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`Decoder.frames`."""
+        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see ``Decoder.frames``."""
         wanted = check_indices(self.path, indices, self.num_frames)
         if self._reader is not None and wanted:
             try:

@@ -1,4 +1,4 @@
-"""Write a video file."""
+"""Write video files."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def write_video(
     audio_rate: int = 16_000,
     crf: int = 18,
 ) -> None:
-    """Write frames, and sound if given, as H.264 (yuv420p) and AAC.
+    """Write frames, and audio if given, as H.264 (yuv420p) and AAC.
 
-    Frames are encoded as they come; none is held. Odd heights and widths grow by repeating the last row or column, as
-    H.264 with 4:2:0 chroma needs even ones. The same input gives the same bytes. The file appears under its name when
-    it is complete.
+    Frames are encoded one by one; none is kept. Odd heights and widths are extended by repeating the last row or
+    column, since H.264 with 4:2:0 chroma requires even ones. The same input gives the same bytes. The file appears at
+    ``path`` when it is complete.
 
     Args:
-        path: The file to write; its suffix chooses the container: ``.mp4``, ``.mkv``, ``.mov``.
-        frames: uint8 RGB (3, H, W) one by one, or (T, 3, H, W), all of one size.
+        path: Output file; the suffix defines the container: ``.mp4``, ``.mkv``, ``.mov``.
+        frames: uint8 RGB frames (3, H, W), or (T, 3, H, W), all of the same size.
         fps: Frame rate in Hz.
-        audio: Mono waveform (N,) in [-1, 1].
-        audio_rate: Its rate in Hz.
-        crf: x264's constant rate factor, 0 (lossless luma) to 51 (worst).
+        audio: Mono waveform (N,) in [-1, 1]. Default: no audio.
+        audio_rate: Sampling rate in Hz. Default: 16 kHz.
+        crf: Constant rate factor of x264, from 0 (lossless luma) to 51 (worst). Default: 18.
 
     Raises:
-        ValueError: No frame, or one of another dtype, shape or size.
+        ValueError: There is no frame, or a frame has another dtype, shape or size.
     """
-    # Without the flag, muxers write random identifiers and their version.
+    # Without this flag, muxers write random identifiers and their version.
     flags = {"fflags": "+bitexact"}
     with replacing(Path(path)) as part, av.open(str(part), "w", container_options=flags) as container:
         _encode(container, frames, fps, audio, audio_rate, crf)
@@ -56,7 +56,7 @@ def _encode(
     crf: int,
 ) -> None:
     rate = Fraction(fps).limit_denominator(1001)
-    # x264's macroblock tree makes different files of equal frames.
+    # x264's macroblock tree is not deterministic.
     video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "mbtree": "0"})
     video.pix_fmt = "yuv420p"
     video.codec_context.thread_count = 1
@@ -70,7 +70,7 @@ def _encode(
     for number, frame in enumerate(frames):
         if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[0] != 3 or size not in (None, frame.shape):
             wanted = f"(3, {size[1]}, {size[2]})" if size else "(3, H, W)"
-            raise ValueError(f"frame {number} is {frame.dtype} {tuple(frame.shape)}, not uint8 {wanted}")
+            raise ValueError(f"frame {number} must be uint8 {wanted}, got {frame.dtype} {tuple(frame.shape)}")
         size = tuple(frame.shape)
         picture = frame.permute(1, 2, 0).cpu().numpy()
         height, width = picture.shape[:2]
@@ -83,7 +83,7 @@ def _encode(
         image.pts, image.time_base = number, 1 / rate
         container.mux(video.encode(image))
         if sound is not None:
-            # Sound keeps pace with the picture, so that neither waits in memory to be interleaved.
+            # Encode audio along with the frames, so that neither is buffered for interleaving.
             until = min(len(wave), round((number + 1) / rate * audio_rate))
             _encode_sound(container, sound, wave, written, until)
             written = until

@@ -1,4 +1,4 @@
-"""Optical flow: computed and kept as pictures, or read from pictures that somebody published."""
+"""Optical flow: computed and cached as images, or read from published images."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ logger = logging.getLogger(__name__)
 Method = Literal["farneback", "tvl1", "raft_small", "raft_large"]
 
 BOUND = 20.0
-"""Pixels a frame that the ends of the 8 bits stand for; what is faster is clipped (TSN, Wang et al. 2016)."""
+"""Displacement in pixels per frame at the ends of the 8-bit range; larger values are clipped (TSN, Wang et al.
+2016)."""
 
 SHORT_SIDE = 256
-"""Pixels to which the short side of larger frames is reduced before their flow is computed."""
+"""Larger frames are resized to this short side in pixels before flow is computed."""
 
 QUALITY = 95
-"""Of the JPEG files: half the size of lossless ones, and an error of 0.01 pixels on average."""
+"""JPEG quality: half the size of lossless files, mean error 0.01 pixels."""
 
 _FIELD = re.compile(r"(?:flow_)?([xy])_(\d+)\.(?:jpe?g|png)")
-_RAFT_MULTIPLE, _RAFT_LEAST = 8, 128  # sides that RAFT can take
+_RAFT_MULTIPLE, _RAFT_LEAST = 8, 128  # RAFT requires sides that are multiples of 8, at least 128
 
 
 @dataclass(frozen=True)
 class FlowSource:
-    """Where the optical flow of a video comes from.
+    """Source of the optical flow of videos.
 
     Args:
-        method: How it is computed: ``farneback`` (Farnebäck 2003) or ``tvl1`` (Zach et al. 2007; what published flow
-            mostly is), which need ``pip install "vidcore[flow]"``, or torchvision's ``raft_small`` or ``raft_large``
-            (Teed and Deng 2020), whose weights it downloads.
-        cache: Folder in which what was computed is kept, a folder of pictures a video; ``None``: the user's cache;
-            ``""``: nothing is kept.
-        published: Nothing is computed: the folder that a video's fields are in, e.g. ``/data/flow/{parent}/{stem}``;
-            ``{stem}`` is the video's name without ending and ``{parent}`` the name of the folder that it is in.
-        read_only: Whether nothing is added to ``cache``.
+        method: Algorithm: ``farneback`` (Farnebäck 2003) or ``tvl1`` (Zach et al. 2007; used by most published flow),
+            which need ``pip install "vidcore[flow]"``, or torchvision's ``raft_small`` or ``raft_large`` (Teed and Deng
+            2020), which download weights. Default: ``farneback``.
+        cache: Folder to save computed flow in, one folder of images per video; ``None`` for the user's cache, ``""``
+            for no cache. Default: None.
+        published: Pattern of the folder with a video's published flow, e.g. ``/data/flow/{parent}/{stem}``; nothing is
+            computed. ``{stem}`` is the video's name without suffix, ``{parent}`` the name of its folder. Default: None.
+        read_only: Whether not to write to ``cache``. Default: False.
 
     Raises:
-        OptionError: An unknown method; a pattern of folders that does not tell videos apart.
+        OptionError: ``method`` is unknown, or ``published`` does not distinguish videos.
     """
 
     method: Method = "farneback"
@@ -80,14 +81,14 @@ class FlowSource:
 
     @classmethod
     def of(cls, given: FlowSource | Mapping[str, Any]) -> FlowSource:
-        """It, or made of its fields."""
+        """Return a flow source, constructed from its fields if necessary."""
         return given if isinstance(given, FlowSource) else cls(**given)
 
     def fields(self, video: str) -> FlowFields:
-        """The fields of a video, as far as there are any.
+        """Return the flow of a video, cached or still to be computed.
 
         Raises:
-            VideoError: Published fields are not there.
+            VideoError: Published flow is missing.
         """
         path, called = Path(video), Path(redacted(video))
         if self.published is not None:
@@ -98,9 +99,9 @@ class FlowSource:
         try:
             root = Path(self.cache).expanduser() if self.cache else cache_folder() / "flow"
         except OSError as error:
-            _say_once(f"flow is computed again at each start: {error}")
+            _say_once(f"flow is not cached and computed again in each run: {error}")
             return FlowFields(None, self.method)
-        # The size tells most changes of a file; times would lose the cache when files are copied.
+        # A changed size detects most changes of a file; a modification time would invalidate the cache of copied files.
         key = f"{path.absolute()}\0{path.stat().st_size if path.is_file() else 0}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         folder = root / self.method / f"{called.stem}_{digest}"
@@ -108,20 +109,20 @@ class FlowSource:
 
 
 class FlowFields:
-    """The fields of one video: field i leads from frame i to frame i + 1.
+    """Flow fields of a video: field i leads from frame i to frame i + 1.
 
-    In the folder, field i is ``flow_x_N.jpg`` and ``flow_y_N.jpg`` with N = i + 1 in five digits, as TSN's tools write
-    them; names without ``flow_``, with another number of digits, of png files, and numbers from 0 are read too. A pixel
-    is round((v + 20) · 255 / 40) of the displacement v in pixels, x to the right and y downwards.
+    In the folder, field i is ``flow_x_N.jpg`` and ``flow_y_N.jpg`` with N = i + 1 in five digits, as written by TSN's
+    tools. Names without ``flow_``, with another number of digits, png files, and numbers from 0 are read too. A pixel
+    is round((v + 20) · 255 / 40) of the displacement v in pixels; x points right, y down.
 
     Args:
-        folder: Where they are and go; None: they are kept here.
-        method: How missing ones are computed; None: they are not.
-        must_keep: Whether it is an error if the folder cannot be written to, and not only a warning.
-        read_only: Whether nothing is written to the folder.
+        folder: Folder of the fields; None to keep them in memory.
+        method: Algorithm for missing fields; None if they must not be computed.
+        must_keep: Whether an unwritable folder is an error; otherwise it is a warning. Default: True.
+        read_only: Whether not to write to the folder. Default: False.
 
     Raises:
-        VideoError: Nothing is computed, and there are no fields.
+        VideoError: ``method`` is None and there are no fields.
     """
 
     def __init__(
@@ -144,10 +145,10 @@ class FlowFields:
             raise VideoError(str(folder), "has no flow: no pictures flow_x_00001.jpg and flow_y_00001.jpg or like them")
 
     def missing(self, wanted: np.ndarray) -> np.ndarray:
-        """Which of the fields (N,) have to be computed.
+        """Return those of the fields (N,) that must be computed.
 
         Raises:
-            VideoError: Some have, but the flow is published and ought to be there.
+            VideoError: A field of published flow is missing.
         """
         known = {field for axis, field in self._files if axis == "x" and ("y", field) in self._files}
         missing = wanted[[int(field) not in known for field in wanted]]
@@ -156,14 +157,14 @@ class FlowFields:
         return missing
 
     def compute(self, field: int, before: Tensor, after: Tensor) -> None:
-        """Computes a field from its two frames, uint8 (3, H, W), and keeps it.
+        """Compute a field from its two frames, uint8 (3, H, W), and save it.
 
         Raises:
-            UserError: The method is not installed, its weights cannot be had, or the folder cannot be written to.
+            UserError: The method is not installed, its weights cannot be downloaded, or the folder is not writable.
         """
         assert self.method is not None
         for axis, picture in zip("xy", quantised(optical_flow(before, after, self.method)), strict=True):
-            # What is computed now must look like what is read later.
+            # Encode now, so that computed and cached flow are the same.
             content = io.BytesIO()
             Image.fromarray(picture.numpy()).save(content, "jpeg", quality=QUALITY)
             self._encoded[axis, field] = content.getvalue()
@@ -174,13 +175,13 @@ class FlowFields:
                     if self.must_keep:
                         raise
                     reason = getattr(error.__cause__, "strerror", None) or error
-                    _say_once(f"flow is computed again at each start, the user's cache cannot be written to: {reason}")
+                    _say_once(f"flow is computed again in each run, the user's cache is not writable: {reason}")
 
     def read(self, wanted: np.ndarray) -> Tensor:
-        """The fields (N,): uint8 (N, 2, H, W), x and y.
+        """Read the fields (N,): uint8 (N, 2, H, W), x and y.
 
         Raises:
-            VideoError: A picture cannot be decoded, or has another size.
+            VideoError: An image cannot be decoded or differs in size.
         """
         pictures = [self._picture(axis, int(field)) for field in wanted for axis in "xy"]
         sizes = {picture.shape for picture in pictures}
@@ -193,8 +194,8 @@ class FlowFields:
         file: Any = io.BytesIO(encoded) if encoded is not None else self._files[axis, field]
         try:
             return read_picture(file, "L")
-        except Exception as error:  # Pillow raises many kinds for damaged data
-            advice = "" if self.method is None else "; name another folder as flow cache"
+        except Exception as error:  # Pillow may raise anything for damaged data
+            advice = "" if self.method is None else "; choose another flow.cache folder"
             raise VideoError(file, f"cannot be decoded: {error}{advice}") from error
 
 
@@ -204,41 +205,41 @@ def _say_once(text: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Writes a file that is complete or not there; whoever else writes it at the same time writes the same."""
+    """Write a file atomically; processes that write it at the same time write the same content."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_bytes(content)
     except OSError as error:
-        raise UserError(f"{path}: flow cannot be kept: {error.strerror}; name another folder as flow cache") from error
+        raise UserError(f"{path}: cannot save flow: {error.strerror}; choose another flow.cache folder") from error
 
 
 def quantised(flow: Tensor) -> Tensor:
-    """Displacements in pixels as uint8 of the same shape: -20 and less is 0, 20 and more is 255."""
+    """Convert displacements in pixels to uint8 of the same shape: -20 and below is 0, 20 and above is 255."""
     return ((flow.clamp(-BOUND, BOUND) + BOUND) * (255 / (2 * BOUND))).round().to(torch.uint8)
 
 
 def displacements(flow: Tensor) -> Tensor:
-    """The inverse of :func:`quantised`: float32 pixels, to within 0.08."""
+    """Invert [`quantised`][vidcore.video.flow.quantised]: float32 pixels, accurate to 0.08."""
     return flow.float() * (2 * BOUND / 255) - BOUND
 
 
 def optical_flow(before: Tensor, after: Tensor, method: Method) -> Tensor:
-    """Where each pixel of a frame goes in the next.
+    """Compute the displacement of each pixel from one frame to the next.
 
-    Frames whose short side is above 256 pixels are reduced to that first, and displacements count pixels of the
-    reduced frames.
+    Frames with a short side above 256 pixels are resized to that first; displacements are in pixels of the resized
+    frames.
 
     Args:
         before: (3, H, W) uint8 RGB.
-        after: The same.
-        method: See :class:`FlowSource`.
+        after: (3, H, W) uint8 RGB.
+        method: See [`FlowSource`][vidcore.video.flow.FlowSource].
 
     Returns:
-        float32 (2, H', W'): x to the right and y downwards, in pixels.
+        float32 (2, H', W') in pixels; x points right, y down.
 
     Raises:
-        UserError: The method is not installed, or its weights cannot be had.
+        UserError: The method is not installed, or its weights cannot be downloaded.
     """
     frames = torch.stack([before, after])
     if min(frames.shape[-2:]) > SHORT_SIDE:
@@ -263,7 +264,7 @@ def _opencv() -> Any:
     except ImportError as error:
         raise UserError(f'flow needs OpenCV: pip install "vidcore[flow]" ({error})') from error
     if not hasattr(cv2, "optflow"):
-        raise UserError('flow needs an OpenCV with its contributed modules: pip install "vidcore[flow]" in its place')
+        raise UserError('flow needs OpenCV with its contrib modules: replace it by pip install "vidcore[flow]"')
     cv2.setNumThreads(1)  # loaders are parallel across samples, and OpenCV's threads do not survive a fork
     return cv2
 
@@ -279,7 +280,7 @@ def _raft(frames: Tensor, method: Method) -> Tensor:
 
 @functools.lru_cache(maxsize=1)
 def _raft_network(method: Method) -> torch.nn.Module:
-    """The network with the weights that torchvision publishes.
+    """Return the network with torchvision's weights.
 
     Raises:
         UserError: They cannot be downloaded.
@@ -289,11 +290,11 @@ def _raft_network(method: Method) -> torch.nn.Module:
     weights = get_model_weights(method).DEFAULT
     try:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:  # no network, no room; a checksum that differs
+    except (OSError, RuntimeError) as error:  # no network, no disk space, or a wrong checksum
         place = Path(torch.hub.get_dir()) / "checkpoints"
         raise UserError(
-            f"the weights of {method} cannot be had from {weights.url} ({error}): put that file into {place}, "
-            "or choose flow method farneback or tvl1"
+            f"cannot download the weights of {method} from {weights.url} ({error}): put that file into {place}, "
+            "or set flow.method to farneback or tvl1"
         ) from error
     network: torch.nn.Module = get_model(method)
     network.load_state_dict(state)

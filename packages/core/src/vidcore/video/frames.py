@@ -1,4 +1,4 @@
-"""Pictures as frames: folders of them, as some data sets are published, and stills."""
+"""Read images as frames: folders of images, as some data sets are published, and single images."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from vidcore.video.pyav import check_indices
 from vidcore.video.source import is_plain, opened
 from vidcore.video.time_limit import check_time
 
-# By the first bytes, whatever the file's name ends in. Image.open would also try formats that run other programs.
+# Image class by first bytes, independent of the suffix. Image.open would also try formats that run other programs.
 _FORMATS: dict[bytes, Any] = {
     b"\xff\xd8\xff": JpegImageFile,
     b"\x89PNG": PngImageFile,
     b"RIFF": WebPImageFile,
     b"GIF8": GifImageFile,
 }
-# EXIF orientation: whether rows and columns are exchanged, then in which direction each is read.
+# EXIF orientation: whether rows and columns are swapped, then the direction of rows and columns.
 _UPRIGHT = {
     2: (False, 1, -1),
     3: (False, -1, -1),
@@ -48,13 +48,12 @@ _UPRIGHT = {
 
 
 def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures in a folder, in the order of the last number in their names, then of the names.
+    """Return the images in a folder, sorted by the last number in their names, then by name.
 
-    ``img_2.jpg`` comes before ``img_10.jpg``. Optical flow that lies among them, ``flow_x_1.jpg`` and
-    ``flow_y_1.jpg``, is passed over.
+    ``img_2.jpg`` comes before ``img_10.jpg``. Optical flow images, ``flow_x_1.jpg`` and ``flow_y_1.jpg``, are ignored.
 
     Raises:
-        VideoError: No such folder.
+        VideoError: The folder does not exist.
     """
     try:
         files = [Path(folder, name) for name in pictures(folder) if not name.startswith(("flow_x_", "flow_y_"))]
@@ -64,18 +63,18 @@ def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_picture(file: Any, mode: str = "RGB") -> np.ndarray:
-    """Read a JPEG, PNG, WebP or GIF picture, turned upright as EXIF says.
+    """Read a JPEG, PNG, WebP or GIF image, rotated upright by its EXIF orientation.
 
     Args:
-        file: A path, or an object with ``read``, ``seek`` and ``tell``.
-        mode: ``RGB``, or ``L`` for grey.
+        file: Path, or object with ``read``, ``seek`` and ``tell``.
+        mode: ``RGB``, or ``L`` for greyscale. Default: ``RGB``.
 
     Returns:
-        uint8 (H, W, 3), or (H, W) for grey.
+        uint8 (H, W, 3), or (H, W) for greyscale.
 
     Raises:
-        ValueError: The file is no picture, has more pixels than :data:`~vidcore.video.limits.PIXELS`, or is animated.
-        Exception: Pillow's own, of many kinds, for damaged data.
+        ValueError: The file is not an image, has more pixels than ``vidcore.video.limits.PIXELS``, or is animated.
+        Exception: Any of Pillow's errors for damaged data.
     """
     if isinstance(file, str | os.PathLike):
         require_file(file)
@@ -100,22 +99,21 @@ def read_picture(file: Any, mode: str = "RGB") -> np.ndarray:
 
 
 class FrameFolder:
-    """A folder of pictures as a video, or one picture as a video of one frame.
+    """A folder of images read as a video, or one image as a video of one frame.
 
-    See :class:`~vidcore.video.decoder.Decoder`. Frame i is the i-th of :func:`frame_files`. Pictures have no time of
-    their own: they are ``1 / fps`` seconds apart.
+    Implements [`Decoder`][vidcore.video.decoder.Decoder]. Frame i is file i of ``frame_files``, at i / fps seconds.
 
-    Pictures are JPEG, PNG, WebP or GIF, not animated. They are turned upright as EXIF says. 16-bit values are divided
-    by 256, rounded down. Grey, palette, CMYK and YCCK pictures are converted to RGB as Pillow does; colour profiles are
-    ignored. Transparency is dropped: each pixel has the colour that is stored for it, as in FFmpeg.
+    Images are JPEG, PNG, WebP or GIF, not animated, rotated upright by their EXIF orientation. 16-bit values are
+    divided by 256, rounded down. Greyscale, palette, CMYK and YCCK images are converted to RGB by Pillow; colour
+    profiles are ignored. Transparency is dropped: each pixel has its stored colour, as in FFmpeg.
 
     Args:
-        path: The folder, or the picture; a picture may lie at a URL or in a range of bytes, see
-            :mod:`vidcore.video.source`.
-        fps: Rate in Hz at which the frames were extracted.
+        path: Folder of images, or an image; an image may be at a URL or in a byte range, see
+            [`vidcore.video.source`][].
+        fps: Rate in Hz at which the frames were extracted. Default: 30.
 
     Raises:
-        VideoError: No such folder, no picture in it, a first picture that cannot be decoded, or a rate that is not
+        VideoError: The folder does not exist or has no images, the first image cannot be decoded, or ``fps`` is not
             positive.
     """
 
@@ -123,7 +121,7 @@ class FrameFolder:
 
     def __init__(self, path: str | os.PathLike[str], fps: float = 30.0) -> None:
         if not 0 < fps < math.inf:
-            raise VideoError(path, f"the rate of its frames must be positive, got {fps}")
+            raise VideoError(path, f"fps must be positive, got {fps}")
         self.path, self.fps = os.fspath(path), float(fps)
         single = not is_plain(path) or os.path.isfile(path)  # noqa: PTH113 - as in is_pictures
         self._files = [self.path] if single else [str(file) for file in frame_files(path)]
@@ -134,7 +132,7 @@ class FrameFolder:
 
     @property
     def num_frames(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self._files)
 
     @property
@@ -143,14 +141,14 @@ class FrameFolder:
         return torch.arange(self.num_frames, dtype=torch.float64) / self.fps
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """The pictures at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`~vidcore.video.decoder.Decoder.frames`."""
+        """Decode the images at ``indices``: uint8 RGB (T, 3, H, W); see ``Decoder.frames``."""
         wanted = check_indices(self.path, indices, self.num_frames)
         try:
             CLIP_PIXELS.check(len(wanted) * self.size[0] * self.size[1])
         except LimitError as error:
             raise VideoError(self.path, error) from error
         frames = np.empty((len(wanted), *self.size, 3), np.uint8)
-        pictures: dict[int, int] = {}  # the first place of each
+        pictures: dict[int, int] = {}  # first position of each image in ``frames``
         for place, index in enumerate(wanted):
             if index in pictures:
                 frames[place] = frames[pictures[index]]
@@ -181,7 +179,7 @@ class FrameFolder:
             raise VideoError(file, f"cannot be decoded: {reason}") from error
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing; no file is held open."""
 
     def __enter__(self) -> Self:
         return self

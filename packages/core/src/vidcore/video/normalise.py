@@ -1,4 +1,4 @@
-"""From what a data loader gives to what a model computes with, on the device."""
+"""Convert batches from the data loader into model inputs, on the device."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vidcore.clip import ClipSpec
 from vidcore.video.spectrogram import spectrogram
 
 FLOW_MEAN, FLOW_STD = 0.5, (0.229 + 0.224 + 0.225) / 3
-"""Of flow in units of the [0, 1] range, whose middle is no motion (AdaMML, after TSN, Wang et al. 2016)."""
+"""Mean and standard deviation of flow scaled to [0, 1]; 0.5 is no motion (AdaMML, after TSN, Wang et al. 2016)."""
 
 
 def normalised(inputs: Mapping[str, Tensor], spec: ClipSpec) -> dict[str, Tensor]:
-    """uint8 pictures as float32, less their mean and divided by their standard deviation; sound in the form wanted.
+    """Convert uint8 images to float32 and normalise: (x − mean) / std; convert audio to ``spec.audio_form``.
 
-    ``rgb`` and each difference of ``rgbdiff`` have the spec's mean and std, ``flow`` has its own. What is float
-    already, or a spectrogram already, stays as it is.
+    ``rgb`` and each difference of ``rgbdiff`` use the spec's mean and std, ``flow`` has its own. Inputs that are
+    already float, or already a spectrogram, are unchanged.
     """
     constants = {
         "rgb": (spec.mean, spec.std),

@@ -1,4 +1,4 @@
-"""What the visual modalities of a clip are made of: frames, their differences, and fields of optical flow."""
+"""Assemble the visual modalities of a clip: frames, frame differences, and optical flow."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vidcore.clip import ClipSpec
 
 
 class Pictures:
-    """One clip: which frames and fields it needs, and its modalities once it has them.
+    """Frames and flow fields that a clip needs, and its modalities computed from them.
 
-    A time point of ``rgbdiff`` and ``flow`` is ``spec.stack`` steps from one source frame to the next, the first of
-    them from the time point's own frame. Beyond the end of the stretch the last step is repeated; a stretch of one
-    frame stands still. Step i leads from frame i to frame i + 1.
+    At each time point, ``rgbdiff`` and ``flow`` have ``spec.stack`` steps between consecutive source frames, starting
+    at the time point's own frame. Step i leads from frame i to frame i + 1. Beyond the end of the part the last step is
+    repeated; a part of one frame has no motion.
 
     Args:
-        indices: (T,) the clip's frames, from :func:`~vidcore.video.sampling.clip_indices`.
-        spec: Gives the modalities and the stack.
-        first: The first frame of the stretch of video that the clip is of.
-        last: Its last frame.
+        indices: (T,) frames of the clip, from [`clip_indices`][vidcore.video.sampling.clip_indices].
+        spec: Clip spec; defines the modalities and the stack.
+        first: First frame of the part of the video that the clip is drawn from.
+        last: Last frame of that part.
     """
 
     def __init__(self, indices: np.ndarray, spec: ClipSpec, first: int, last: int) -> None:
@@ -34,16 +34,16 @@ class Pictures:
         if "rgbdiff" in spec.modalities:
             wanted += [self.steps, self._following()]
         self.frames = np.unique(np.concatenate([none, *wanted]))
-        """The frames that ``rgb`` and ``rgbdiff`` need, ascending, each once."""
+        """Frames required by ``rgb`` and ``rgbdiff``, ascending, unique."""
         self.fields = self.steps if "flow" in spec.modalities else none
-        """The steps whose optical flow is needed, ascending, each once."""
+        """Steps whose optical flow is required, ascending, unique."""
 
     def inputs(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The modalities, each uint8 (C, T, H, W); C is 3 for rgb, 3 · stack for rgbdiff and 2 · stack for flow.
+        """Compute the modalities, each uint8 (C, T, H, W); C is 3 for rgb, 3 · stack for rgbdiff, 2 · stack for flow.
 
         Args:
-            seen: What a transform made of ``frames``, (len(self.frames), 3, H, W) uint8, and of ``fields``,
-                (len(self.fields), 2, H, W) uint8.
+            seen: Transformed ``frames``, (len(self.frames), 3, H, W) uint8, and ``fields``, (len(self.fields), 2, H, W)
+                uint8.
         """
         made: dict[str, Tensor] = {}
         if "rgb" in self.modalities:
@@ -61,12 +61,12 @@ class Pictures:
         return np.minimum(self.steps + 1, self.last)
 
     def _stacked(self, steps: Tensor) -> Tensor:
-        """(len(self.steps), C, H, W) to (stack · C, T, H, W): each step's channels, one step after the other."""
+        """Rearrange (len(self.steps), C, H, W) to (stack · C, T, H, W): the channels of each step in order."""
         return steps[np.searchsorted(self.steps, self.stacks)].flatten(1, 2).transpose(0, 1)
 
 
 def difference(before: Tensor, after: Tensor) -> Tensor:
-    """(after - before + 255) / 2, truncated: 127 where nothing moves (AdaMML, Panda et al. 2021; its published code).
+    """Compute (after - before + 255) / 2, truncated; 127 is no motion (AdaMML, Panda et al. 2021; its published code).
 
     Args:
         before: uint8, any shape.

@@ -1,8 +1,8 @@
 """Exact random access to frames with PyAV, the default backend.
 
-A container's packets, read without decoding, tell how many frames there are, when each is shown and where decoding can
-start. Frame i is found by its timestamp after a seek to the key frame before it. Where timestamps cannot be trusted to
-name frames, the file is decoded once to count them, and always from the start afterwards.
+The packets of a container, read without decoding, define the number of frames, their presentation times and the key
+frames. Frame i is found by its timestamp after a seek to the key frame before it. If timestamps do not reliably
+identify frames, the file is decoded once to count them, and from then on always decoded from the start.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from vidcore.video.source import opened
 from vidcore.video.time_limit import check_time, remaining
 from vidcore.video.upright import Upright, has_matrix
 
-# Containers whose index leads a seek to a packet with the timestamps it had before.
+# Containers whose packets have the same timestamps after a seek.
 _SEEKABLE = {"mov", "matroska", "avi"}
-# Frames that are decoded rather than jumped over: a seek throws away what the decoder holds back for reordering.
+# Up to this distance, decode to the next frame instead of seeking: a seek discards the decoder's reordering buffer.
 _NEAR = 8
-# A shorter MPEG-4 packet holds "frame not coded" and may yield no frame.
+# A shorter MPEG-4 packet means "frame not coded" and may yield no frame.
 _EMPTY_MPEG4 = 10
-# Packets after which time and number are checked.
+# Check time and frame limits once per this number of packets.
 _SOME = 256
-# A message on the orientation in a packet of H.264 or HEVC. What only looks like one costs a little time.
-_MESSAGES = 8192  # bytes at the beginning of a packet in which they lie
+# Display orientation message in a packet of H.264 or HEVC. A false positive only costs a little time.
+_MESSAGES = 8192  # bytes at the start of a packet to search for such messages
 _ORIENTATION = re.compile(rb"\x2f[\x03\x04].{3,5}\x80", re.DOTALL)
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
 _PREDICTED = (PictureType.P, PictureType.B)
-# Everything that PyAV raises on bad data; FFmpegError covers its subclasses that are also OSError or ValueError.
+# Errors that PyAV raises on bad data.
 AV_ERRORS = (av.FFmpegError, OSError, ValueError)
 
 
@@ -58,7 +58,7 @@ class _Packet(NamedTuple):
 
 @dataclass(frozen=True)
 class _Key:
-    """A packet at which decoding can start, and the first frame that is right from there on."""
+    """A packet at which decoding can start, and the first frame that is correct from there on."""
 
     frame: int
     pts: int
@@ -69,8 +69,8 @@ class _Key:
 class _Index:
     """Timestamps of the frames in display order.
 
-    ``keys`` is empty where only a decode from the start is exact; ``counted`` where frames are known by their place
-    in it rather than by timestamp. ``open_gops``: frames shown before a key frame follow it in the file.
+    ``keys`` is empty if only decoding from the start is exact. ``counted``: frames are identified by their position in
+    decoding order instead of their timestamp. ``open_gops``: frames displayed before a key frame follow it in the file.
     """
 
     pts: list[int]
@@ -80,18 +80,18 @@ class _Index:
 
 
 class PyavDecoder:
-    """Frames of a video file through PyAV (FFmpeg), one thread. See :class:`~vidcore.video.decoder.Decoder`.
+    """Decoder that uses PyAV (FFmpeg) with one thread. Implements [`Decoder`][vidcore.video.decoder.Decoder].
 
-    Reads the first video stream that is not a cover picture. Colours are converted as the ``ffmpeg`` command does,
-    by the frame's own matrix and range. Frames are turned and mirrored by their display matrix, and scaled to the size
-    of the first frame. Pixels that are not square stay as they are stored.
+    Reads the first video stream that is not a cover image. Colours are converted like the ``ffmpeg`` command, by the
+    frame's own matrix and range. Frames are rotated and mirrored by their display matrix, and resized to the size of
+    the first frame. Non-square pixels are not resampled.
 
-    A truncated file has the frames whose packets are there. Damage that shows only when decoding is met on the way:
-    from then on the file has the frames before it. MPEG transport and program streams are decoded past damage, as the
-    ``ffmpeg`` command does, and recordings that were joined end to end play one after the other.
+    A truncated file has the frames of its remaining packets. If decoding meets damage that the packets do not show, the
+    file has only the frames before it from then on. MPEG transport and program streams are decoded past damage, like
+    the ``ffmpeg`` command, and concatenated recordings are played one after another.
 
     Args:
-        path: A video file, at a URL too, see :mod:`vidcore.video.source`.
+        path: Video file or URL, see [`vidcore.video.source`][].
 
     Raises:
         VideoError: The file is missing, empty, not a video, or has no frame that can be decoded.
@@ -101,17 +101,17 @@ class PyavDecoder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._file: Any = None  # what FFmpeg reads: the path, or an object where it is no plain file's
+        self._file: Any = None  # input of FFmpeg: the path, or a file object if the path is not plain
         self._upright = Upright("rgb24")
         self._open()
         try:
             codec = self._stream.codec_context
             self._declared = (codec.width, codec.height)
-            self._turned_in_band: bool | None = None  # whether the first packet tells an orientation; not known yet
+            self._turned_in_band: bool | None = None  # whether the first packet has an orientation; None: unknown
             self._clock = Clock(self._container)
             self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
-            self._next = -1  # the frame that _decoded yields next; -1: not started
-            self._told: list[int] = []  # when frames are shown as the container tells, if it does for each of them
+            self._next = -1  # index of the frame that _decoded yields next; -1: not started
+            self._told: list[int] = []  # presentation times from the container, if it has one for each frame
             self._index = self._read_index() or self._count()
             if not self._index.pts:
                 raise VideoError(self.path, "has no frame that can be decoded")
@@ -131,7 +131,7 @@ class PyavDecoder:
 
     @property
     def times(self) -> Tensor:
-        """(num_frames,) float64, when each frame is shown, in seconds."""
+        """(num_frames,) float64 presentation times in seconds."""
         base = self._stream.time_base
         stamps = self._told if len(self._told) == self.num_frames else self._index.pts
         times = torch.tensor(stamps, dtype=torch.float64) * (float(base) if base else 0.0) - self._clock.zero
@@ -139,7 +139,7 @@ class PyavDecoder:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels as shown. The first access decodes a frame, which alone tells the rotation."""
+        """Height and width in pixels as displayed. The first access decodes a frame to read its rotation."""
         if self._upright.size is None:
             self._read([0])
         assert self._upright.size is not None
@@ -147,12 +147,12 @@ class PyavDecoder:
 
     @property
     def seeks(self) -> bool:
-        """Whether timestamps name this file's frames, so that decoding may start at any key frame."""
+        """Whether timestamps identify the frames, so that decoding can start at any key frame."""
         return bool(self._index.keys)
 
     @property
     def as_stored(self) -> bool:
-        """Whether the first frame has no display matrix, by which backends turn frames in ways of their own."""
+        """Whether the first frame has no display matrix, which other backends apply differently."""
         try:
             return not has_matrix(self._fetch(0))
         except _NotThereError:
@@ -160,35 +160,35 @@ class PyavDecoder:
 
     @property
     def in_band(self) -> bool:
-        """Whether frames come with the codec's parameters, which may change, and the container has none."""
+        """Whether codec parameters are stored only in the frames, where they may change, not in the container."""
         return "avi" in self._container.format.name and self._stream.codec_context.name in ("h264", "hevc")
 
     @property
     def open_gops(self) -> bool:
-        """Whether frames shown before a key frame follow it in the file, and are lost after a seek to it."""
+        """Whether frames displayed before a key frame follow it in the file; a seek to it loses them."""
         return self._index.open_gops
 
     @property
     def stream_index(self) -> int:
-        """Number of the video stream among the file's streams."""
+        """Index of the video stream among all streams of the file."""
         return self._stream.index
 
     @property
     def is_default_stream(self) -> bool:
-        """Whether FFmpeg's own choice would be this stream."""
+        """Whether FFmpeg would select this stream by default."""
         best = self._container.streams.best("video")
         return best is not None and best.index == self._stream.index
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`Decoder.frames`."""
+        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see ``Decoder.frames``."""
         wanted = check_indices(self.path, indices, self.num_frames)
         return self._read(wanted) if wanted else torch.empty(0, 3, *self.size, dtype=torch.uint8)
 
     def stored_frames(self) -> Iterator[av.VideoFrame]:
-        """Every frame, in order, as FFmpeg decodes it: in the file's own size and colours, not turned upright.
+        """Yield all frames in order as decoded by FFmpeg: in the stored size and colour format, not rotated.
 
         Raises:
-            VideoError: A frame that the packets promise cannot be decoded.
+            VideoError: A frame that the packets announce cannot be decoded.
         """
         number = 0
         while number < self.num_frames:
@@ -230,7 +230,7 @@ class PyavDecoder:
         self._stream = cast(av.VideoStream, streams[0])
         if self._stream.codec_context is None:
             self._container.close()
-            raise VideoError(self.path, "has a video stream of an unknown kind")
+            raise VideoError(self.path, "has a video stream with an unknown codec")
         self._stream.codec_context.thread_count = 1
 
     def _reopen(self) -> None:
@@ -238,7 +238,7 @@ class PyavDecoder:
         self._open()
 
     def _read_index(self) -> _Index | None:
-        """Index the packets; None where their timestamps do not name the frames for sure."""
+        """Index the packets; None if their timestamps do not reliably identify the frames."""
         packets: list[_Packet] = []
         certain, codec = True, self._stream.codec_context
         sequences: set[bytes] = set()  # width and height
@@ -262,7 +262,7 @@ class PyavDecoder:
         pts = [p.pts for p in packets if not p.discard]
         shown = sorted(set(pts))
         formats = set(self._container.format.name.split(","))
-        # AVI stores when packets are decoded, and FFmpeg guesses from it when B-frames are shown.
+        # AVI stores decoding times, and FFmpeg guesses presentation times of B-frames from them.
         self._told = sorted(p.dts for p in packets if not p.discard) if "avi" in formats else shown
         if self._clock.joined:
             self._told = self._clock.times(self._stream)
@@ -273,14 +273,14 @@ class PyavDecoder:
             or self._clock.joined
             or len(shown) < len(pts)
             or not packets[0].key
-            or packets[0].pts > shown[0]  # pictures that lead the first key frame may be dropped
+            or packets[0].pts > shown[0]  # frames displayed before the first key frame may be dropped
             or any(p.discard and shown[0] <= p.pts <= shown[-1] for p in packets)
-            or getattr(codec, "field_order", 0) > 1  # fields may come in packets of their own (PyAV tells since 18.1)
-            or codec.name in ("vp8", "libvpx")  # has packets that show nothing
-            or len(sequences) > 1  # FFmpeg drops a frame where the size changes
+            or getattr(codec, "field_order", 0) > 1  # fields may have separate packets (reported by PyAV >= 18.1)
+            or codec.name in ("vp8", "libvpx")  # has packets without a displayed frame
+            or len(sequences) > 1  # FFmpeg drops a frame when the size changes
             or (codec.name == "mpeg4" and min(p.size for p in packets) < _EMPTY_MPEG4)
             or ("avi" in formats and reordered)
-            or (seekable and codec.has_b_frames and not reordered)  # the container does not tell when they are shown
+            or (seekable and codec.has_b_frames and not reordered)  # the container lacks presentation times
         ):
             return None
         keys = [_Key(bisect_left(shown, p.pts), p.pts, p.dts) for p in packets if p.key]
@@ -290,7 +290,7 @@ class PyavDecoder:
         return _Index(shown, keys if seekable else [], counted=False, open_gops=open_gops)
 
     def _count(self) -> _Index:
-        """Decode all once, without keeping anything, up to the first damage."""
+        """Decode the complete file once, up to the first damage, without keeping frames."""
         self._reopen()
         pts: list[int | None] = []
         try:
@@ -320,7 +320,7 @@ class PyavDecoder:
             try:
                 return self._collect(wanted)
             except _NotThereError:
-                # Packets promised what decoding does not give: only counting tells what is there.
+                # Decoding does not yield an indexed frame: count the frames.
                 self._index = self._count()
             check_indices(self.path, wanted, self.num_frames)
             return self._collect(wanted)
@@ -338,7 +338,7 @@ class PyavDecoder:
             frame = self._fetch(number)
             odd = self._turned_in_band or (frame.width, frame.height) != self._declared
             if odd and number and self._upright.size is None:
-                self._upright(self._fetch(0))  # what holds for all frames is only told by the first
+                self._upright(self._fetch(0))  # the first frame defines size and rotation of all
             picture = self._picture(frame)
             if out is None:
                 CLIP_PIXELS.check(len(wanted) * picture.shape[0] * picture.shape[1])
@@ -368,7 +368,7 @@ class PyavDecoder:
         raise _NotThereError(f"there is no frame {wanted}")
 
     def _restart(self, key: _Key | None) -> None:
-        """Go to a key frame, or to the file's first packet, where seeking cannot be trusted to find it."""
+        """Seek to a key frame, or reopen the file if the seek is not reliable."""
         packets = self._seek(key) if key else None
         if packets is None:
             self._reopen()
@@ -409,7 +409,7 @@ class PyavDecoder:
 
     def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
         decode = self._stream.codec_context.decode
-        # What is broadcast or joined may be damaged on the way, and goes on.
+        # Broadcast or joined recordings may contain damaged packets; skip them.
         passed = av.FFmpegError if joinable(self._container) else ()
         for packet in chain(self._clock.correct(packets), (None,)):
             check_time(self.path)
@@ -421,7 +421,7 @@ class PyavDecoder:
                 yield from frames
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        """Convert to RGB: uint8 (H, W, 3), a view of a buffer of its own."""
+        """Convert to RGB: uint8 (H, W, 3), a view of the frame's buffer."""
         converted = self._upright(frame)
         plane = converted.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -429,14 +429,14 @@ class PyavDecoder:
 
 
 class _NotThereError(Exception):
-    """Decoding did not give the frame that the index names."""
+    """Decoding did not yield an indexed frame."""
 
 
 def check_indices(path: str, indices: Sequence[int], num_frames: int) -> list[int]:
-    """Indices as a list of int.
+    """Return the indices as a list of int.
 
     Raises:
-        VideoError: One is outside 0 ... num_frames - 1.
+        VideoError: An index is outside [0, num_frames).
     """
     wanted = [operator.index(i) for i in indices]
     for i in wanted:

@@ -1,4 +1,4 @@
-"""Drawing what a model did onto the frames it did it to."""
+"""Draw predictions and model decisions onto frames."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from torch import Tensor
 from vidcore.classes import shown
 from vidcore.clip import ClipSpec
 
-# Pillow's own font has no letter beyond ASCII.
+# Pillow's own font supports ASCII only.
 _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-_LONGEST = 200  # characters of a line
-_LEGIBLE = 240  # short side in pixels below which a line of text would not fit
+_LONGEST = 200  # maximum characters of a line
+_LEGIBLE = 240  # minimum short side in pixels for legible text
 
 
 def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None = None) -> Tensor:
-    """Frames with boxes on them, and text in a band below.
+    """Draw boxes on frames, and text in a band below.
 
-    Frames whose short side is under 240 pixels are first enlarged by the least whole factor that mends that.
+    Frames whose short side is below 240 pixels are first enlarged by the smallest sufficient integer factor.
 
     Args:
         frames: (T, 3, H, W) uint8.
-        lines: Text for all frames, from top to bottom; a line that is too wide is broken, and cut after 200 characters.
-        trace: What to draw, in pixels of the frames given. ``windows``: (T, 4) x1, y1, x2, y2, yellow. ``boxes``: for
-            each frame a mapping of ``boxes`` (N, 4) and, if known, ``labels`` (N names or numbers) and ``scores`` (N,),
-            green. Boxes without area or with coordinates that are not finite are left out, and so is whatever else it
-            holds.
+        lines: Lines of text for all frames; long lines are wrapped, and cut after 200 characters.
+        trace: Boxes to draw, in pixels of ``frames``. ``windows``: (T, 4) x1, y1, x2, y2, drawn yellow. ``boxes``: for
+            each frame a mapping of ``boxes`` (N, 4) and optionally ``labels`` (N names or numbers) and ``scores`` (N,),
+            drawn green. Boxes without area or with coordinates that are not finite are skipped; other keys are ignored.
 
     Returns:
-        (T, 3, H', W') uint8, H' and W' even, as video encoders want them.
+        (T, 3, H', W') uint8; H' and W' are even, as video encoders require.
     """
     trace = trace or {}
     height, width = frames.shape[-2:]
@@ -66,11 +65,11 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
 
 
 def frames_of(clip: Tensor, spec: ClipSpec) -> Tensor:
-    """The frames of a clip as a model got it, with its normalisation undone, on the CPU.
+    """Undo the normalisation of a clip and return its frames on the CPU.
 
     Args:
         clip: (3, T, H, W) float, normalised by the clip spec's mean and std.
-        spec: How the clip was made.
+        spec: Clip spec.
 
     Returns:
         (T, 3, H, W) uint8.
@@ -84,13 +83,13 @@ def _even(width: float, height: float) -> tuple[int, int]:
 
 
 def _broken(line: str, width: int, font: Any) -> list[str]:
-    """The line in parts that are about as wide as there is room, less a tenth since letters differ in width."""
+    """Wrap a line to the given width, with a margin of a tenth since letters differ in width."""
     room = 0.9 * width / max(font.getlength(line), 1)
     return [line] if room >= 0.9 else textwrap.wrap(line, max(1, int(room * len(line))))
 
 
 def _captions(found: Mapping[str, Any]) -> list[str]:
-    """Label and score of each box, as far as they are known."""
+    """Return the caption of each box: label and score, if known."""
     columns = []
     if "labels" in found:
         labels = found["labels"]
@@ -101,7 +100,7 @@ def _captions(found: Mapping[str, Any]) -> list[str]:
 
 
 def _outline(pen: ImageDraw.ImageDraw, boxes: Any, captions: list[str], factor: int, colour: str, font: Any) -> None:
-    """Boxes (N, 4), each with its caption inside its upper left corner, or where that leaves room within the frame."""
+    """Draw boxes (N, 4), each with its caption inside its upper left corner, shifted to lie inside the frame."""
     width, height = pen.im.size
     line = max(2, int(font.size) // 7)
     for box, caption in zip(boxes, captions, strict=True):

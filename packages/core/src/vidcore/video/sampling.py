@@ -1,4 +1,4 @@
-"""Which frames and which stretches of sound a clip is made of."""
+"""Choose the frames and audio windows of a clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidcore.errors import UserError
 
 Short = Literal["clamp", "loop"]
 
-# In seconds, or frames without ``fps``: a moment this close before a frame's begins with it, whatever rounding did.
+# Tolerance for rounding, in seconds (in frames without ``fps``).
 _TIE = 1e-6
 
 
@@ -26,41 +26,41 @@ def clip_indices(
     end: float | None = None,
     short: Short = "loop",
 ) -> np.ndarray:
-    """The frames of a clip.
+    """Choose the frames of a clip.
 
-    The stretch of video from ``start`` to ``end`` is cut into S equal segments, by frame count, or by time where
+    The part of the video from ``start`` to ``end`` is divided into S equal segments, by frame count, or by time if
     ``spec.fps`` is set. Each segment gets a window of F frames, whose first frame is
 
-    * with ``rng`` (training) drawn uniformly from all that leave the window inside its segment;
-    * without, for one view, such that the window's middle is the segment's: the segment's middle frame for F = 1 (the
-      test rule of TSN, Wang et al. 2016), else half of F strides before it (MoViNet's evaluation: in a video of L
-      frames ``max(0, (L - F * stride) // 2)``);
-    * without, for more views, the same share of the way from the earliest to the latest frame that training can draw.
+    * with ``rng`` (training): drawn uniformly from all positions at which the window lies inside its segment;
+    * without ``rng``, one view: chosen such that the window is centred in its segment: the segment's middle frame for
+      F = 1 (test rule of TSN, Wang et al. 2016), otherwise F / 2 strides before the middle (MoViNet's evaluation: for a
+      video of L frames ``max(0, (L - F * stride) // 2)``);
+    * without ``rng``, several views: spaced evenly from the earliest to the latest position that training can draw.
 
-    A window longer than its segment covers all of it instead, and lies inside the stretch as long as that is long
-    enough. If it is not, ``short`` says how the window goes on behind the last frame: ``loop`` begins again at the
-    first (MoViNet and AdaMML; training may then start at any frame), ``clamp`` repeats the last frame.
+    A window longer than its segment covers the whole segment and extends beyond it, within the part of the video. If
+    the part itself is shorter than the window, ``short`` defines the frames after its end: ``loop`` continues at its
+    first frame (MoViNet and AdaMML; training may then start at any frame), ``clamp`` repeats the last frame.
 
-    With ``spec.fps`` each frame is the one nearest in time to its due moment, so variable frame rates come out right;
-    the window begins on a frame, and two that are equally near give the later one.
+    With ``spec.fps`` each frame is the one nearest to its nominal time, which is exact for variable frame rates; the
+    window starts on a frame, and of two equally near frames the later is used.
 
     Args:
-        times: (N,) ascending, when each frame of the video is shown, in seconds.
-        spec: Gives S, F, and the distance of frames.
-        rng: Draws the training offsets; None for evaluation.
-        view: Which of the views, from the earliest 0; evaluation only.
-        views: How many views evaluation spreads over the video.
-        start: Leave out frames before this time in seconds.
-        end: Leave out frames from this time in seconds on.
-        short: What to do with a stretch shorter than a window.
+        times: (N,) presentation times of the video's frames in seconds, ascending.
+        spec: Clip spec; defines S, F and the stride or rate.
+        rng: Random generator for training; None for evaluation.
+        view: Index of the view, from 0 (earliest); evaluation only.
+        views: Number of views spread over the video in evaluation.
+        start: Ignore frames before this time in seconds.
+        end: Ignore frames at or after this time in seconds.
+        short: Frames after the end of a part that is shorter than a window: ``loop`` or ``clamp``. Default: ``loop``.
 
     Returns:
         (S·F,) int64 indices into ``times``, segment after segment, ascending within a segment unless it loops. Segments
-        begin in time order.
+        are in time order.
 
     Raises:
         UserError: No frame lies between ``start`` and ``end``.
-        ValueError: A view that is not among the views.
+        ValueError: ``view`` is not in [0, views).
     """
     if not 0 <= view < views:
         raise ValueError(f"view {view} is not among {views} views")
@@ -75,7 +75,7 @@ def clip_indices(
         known = f"whose {len(times)} frames lie at {times[0]:g} to {times[-1]:g} s" if len(times) else "without frames"
         raise UserError(f"no frame between start={start} and end={end} seconds of a video {known}")
 
-    # A frame is shown around its position: [i - 1/2, i + 1/2) on the frame axis, half-way to its neighbours in time.
+    # Frame i covers [i - 1/2, i + 1/2) on the frame axis, or half-way to its neighbours in time.
     at, step = (np.arange(len(kept), dtype=float), float(spec.stride))
     if spec.fps is not None:
         at, step = times[kept], 1 / spec.fps
@@ -91,11 +91,11 @@ def clip_indices(
     loops = short == "loop" and reach > finish - begin - _TIE
     room = 0.0 if loops else reach
     latest = max(np.searchsorted(at, finish - room - _TIE) - 1, 0)
-    # First and last frame with which a window fits its segment; the other way round, it covers the segment.
+    # First and last frame from which a window fits into its segment; swapped if it is longer than the segment.
     ends = np.stack([np.searchsorted(at, borders[:-1] - _TIE), np.searchsorted(at, borders[1:] - room - _TIE) - 1])
     low, high = np.clip(np.sort(ends, axis=0), 0, latest)
     if rng is not None:
-        firsts = np.sort(rng.integers(low, high, endpoint=True))  # windows that overlap may be drawn out of order
+        firsts = np.sort(rng.integers(low, high, endpoint=True))  # overlapping windows may be drawn out of order
     elif views > 1:
         firsts = low + (high - low) * view // (views - 1)
     else:
@@ -111,15 +111,15 @@ def clip_indices(
 def audio_middles(
     duration: float, spec: ClipSpec, *, rng: np.random.Generator | None = None, view: int = 0, views: int = 1
 ) -> np.ndarray:
-    """The moments that a clip of sound alone is cut around: one in each of S equal parts.
+    """Return the centres of the audio windows of a clip without video: one in each of S equal segments.
 
     Args:
-        duration: Seconds of the sound.
-        spec: Gives S.
-        rng: Draws each uniformly from its part (training); None: in the middle of the part, or of one of as many equal
-            shares of it as there are views.
-        view: Which of the views, from the earliest 0.
-        views: How many there are.
+        duration: Length of the audio in seconds.
+        spec: Clip spec; defines S.
+        rng: Random generator for training: each centre is drawn uniformly from its segment. None for evaluation: the
+            middle of the segment, or of its share number ``view`` of ``views``.
+        view: Index of the view, from 0 (earliest).
+        views: Number of views.
 
     Returns:
         (S,) float64, in seconds.
@@ -129,12 +129,12 @@ def audio_middles(
 
 
 def middle_times(times: np.ndarray, indices: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    """The moment that the sound of each segment of a clip lies around: half-way between its two middle frames.
+    """Return the time on which the audio window of each segment is centred: half-way between its two middle frames.
 
     Args:
-        times: When each frame of the video is shown, in seconds.
-        indices: (S·F,) the clip's frames.
-        spec: Gives S and F.
+        times: Presentation times of the video's frames in seconds.
+        indices: (S·F,) frames of the clip.
+        spec: Clip spec; defines S and F.
 
     Returns:
         (S,) float64, in seconds.
@@ -144,16 +144,16 @@ def middle_times(times: np.ndarray, indices: np.ndarray, spec: ClipSpec) -> np.n
 
 
 def audio_windows(duration: float, middles: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    """Where the windows of sound around some moments begin, shifted to lie inside the sound as AdaMML does.
+    """Return the start of each audio window around the given centres, shifted to lie inside the audio as in AdaMML.
 
-    Where the sound itself is shorter they begin at 0 and end after it: whoever reads them must fill up.
+    If the audio is shorter than a window, windows start at 0 and end after the audio; the caller must pad them.
 
     Args:
-        duration: Seconds of the sound, or of the stretch of it that is asked for.
-        middles: The moments, in seconds from its beginning.
-        spec: Gives the length.
+        duration: Length of the audio, or of the requested part of it, in seconds.
+        middles: Centres of the windows, in seconds from the start of the audio.
+        spec: Clip spec; defines the length of a window.
 
     Returns:
-        Seconds from the beginning, of the shape of the middles, never below 0.
+        Seconds from the start of the audio, at least 0, in the shape of ``middles``.
     """
     return np.clip(middles - spec.audio_seconds / 2, 0, max(duration - spec.audio_seconds, 0.0))

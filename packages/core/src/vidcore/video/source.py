@@ -1,8 +1,8 @@
-"""What a path may name besides a local file: a file at a URL, and a stretch of the bytes of either.
+"""Paths other than local files: files at a URL, and byte ranges of a file.
 
 ``s3://bucket/clips/a.mp4`` is read through fsspec, which needs the store's package (``s3fs``, ``gcsfs``, …). A path
-that ends in ``#bytes=START-END``, END exclusive, names one of several videos in a file, as shards have them: one
-request to a store reads it. A picture's ending follows: ``#bytes=START-END.jpg``.
+that ends in ``#bytes=START-END``, END exclusive, is one of several videos in a file (a shard); it is read with one
+request. For images, the suffix follows: ``#bytes=START-END.jpg``.
 """
 
 from __future__ import annotations
@@ -21,65 +21,65 @@ from vidcore.redaction import HIDDEN, without_secrets_of
 
 _STRETCH = re.compile(r"(?P<file>.+)#bytes=(?P<start>[0-9]{1,18})-(?P<end>[0-9]{1,18})(\.[a-zA-Z]+)?", re.DOTALL)
 _LONGEST = 2**32
-"""Bytes of a stretch at a URL, whose size is not known: a shard has fewer."""
+"""Maximum length in bytes of a range at a URL, where the size of the file is unknown; larger than any shard."""
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
-    """Whether fsspec reads it."""
+    """Whether the path is a URL, to be read through fsspec."""
     return "://" in os.fspath(path)
 
 
 def is_plain(path: str | os.PathLike[str]) -> bool:
-    """Whether it names a local file or folder as a whole, which any library can open by its name."""
+    """Whether the path is a complete local file or folder, which any library can open."""
     return not is_url(path) and not _STRETCH.fullmatch(os.fspath(path))
 
 
 def stretch(file: str, start: int, end: int, content: str) -> str:
-    """The path of bytes ``start`` to ``end``, exclusive, of a file.
+    """Return the path of bytes ``start`` to ``end`` (exclusive) of a file.
 
     Args:
-        file: The path of the file.
+        file: Path of the file.
         start: First byte.
-        end: Where to stop.
-        content: The path that the bytes had as a file of their own, for the ending of a picture.
+        end: End, exclusive.
+        content: Original path of the bytes as a separate file, for the suffix of an image.
     """
     ending = PurePosixPath(content).suffix
     return f"{file}#bytes={start}-{end}{ending if ending.lower() in PICTURE_ENDINGS else ''}"
 
 
 def _parts(path: str) -> tuple[str, int, int | None]:
-    """A file and the stretch of it that a path names; to None: all of it.
+    """Split a path into file, start and end of the byte range; end is None for the complete file.
 
     Raises:
-        OSError: The stretch is empty.
+        OSError: The range is empty.
     """
     found = _STRETCH.fullmatch(path)
     if not found:
         return path, 0, None
     file, start, end = found["file"], int(found["start"]), int(found["end"])
     if start >= end:
-        raise OSError(f"bytes {start} to {end} are no range: it must end after its start")
+        raise OSError(f"bytes {start} to {end} are not a range: the end must be after the start")
     return file, start, end
 
 
 def joined(root: str | os.PathLike[str], name: str) -> str:
-    """A path below a folder or URL; a name that is a URL itself stays as it is."""
+    """Join a folder or URL with a name; a name that is a URL is returned unchanged."""
     if is_url(name):
         return name
     return posixpath.join(os.fspath(root), name) if is_url(root) else os.path.join(root, name)  # noqa: PTH118 - faster
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The file system of fsspec for a URL, or for a local path, and the path in it.
+    """Return fsspec's file system for a URL or local path, and the path within it.
 
     Raises:
         UserError: The protocol is unknown, its package is not installed, or the URL is
-            :func:`~vidcore.redaction.redacted`.
+            ``vidcore.redaction.redacted``.
     """
     from fsspec.core import url_to_fs
 
     if HIDDEN in url:
-        raise UserError(f"{url} lacks its password or token, which is never written to a file: name it again in full")
+        raise UserError(f"{url} lacks its password or token, which is never written to a file: pass the complete URL")
     try:
         return url_to_fs(url)
     except (ImportError, ValueError) as error:
@@ -87,7 +87,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 def size_of(path: str) -> int:
-    """Bytes that a path takes up: a file's, a stretch's, or those of a folder's files.
+    """Return the size in bytes of a file, a byte range, or all files in a folder.
 
     Raises:
         OSError: It cannot be read.
@@ -104,29 +104,29 @@ def size_of(path: str) -> int:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """All bytes that a path names.
+    """Read all bytes of a path.
 
     Raises:
-        OSError: They cannot be read, or there are fewer than a stretch says, as in a file that was cut off.
+        OSError: They cannot be read, or the file ends before the byte range does.
     """
     file, start, end = _parts(os.fspath(path))
     if is_url(file):
         if end is not None and end - start > _LONGEST:
-            raise OSError(f"bytes {start} to {end} are more than the {_LONGEST} that are read at once")
+            raise OSError(f"bytes {start} to {end} exceed the limit of {_LONGEST} bytes per request")
         fs, name = filesystem(file)
         content = _as_os_error(file, fs.cat_file, name, start=start, end=end)
     else:
         with open(file, "rb") as stream:  # noqa: PTH123 - as all paths here, a text
             size = os.fstat(stream.fileno()).st_size
-            stream.seek(min(start, size))  # no more than is there is asked for, since memory is allocated for it
+            stream.seek(min(start, size))  # never request more than the file has: memory is allocated for it
             content = stream.read() if end is None else stream.read(min(end - start, size))
     if end is not None and len(content) != end - start:
-        raise OSError(f"{file} is truncated or was replaced: it gives {len(content)} of the {end - start} bytes wanted")
+        raise OSError(f"{file} is truncated or was replaced: got {len(content)} of {end - start} bytes")
     return content
 
 
 def opened(path: str | os.PathLike[str]) -> Any:
-    """What PyAV and other libraries open: the path itself where it is plain, else a file object.
+    """Return an object that PyAV and other libraries can open: the path itself if it is plain, otherwise a file object.
 
     Raises:
         OSError: It cannot be read.
@@ -141,7 +141,7 @@ def opened(path: str | os.PathLike[str]) -> Any:
 
 
 class _Remote:
-    """A file at a URL, whose failures are all OSErrors."""
+    """File at a URL; all its errors are OSErrors."""
 
     def __init__(self, url: str, file: Any) -> None:
         self._url, self._file = url, file
@@ -160,7 +160,7 @@ class _Remote:
 
 
 def _as_os_error(url: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Stores raise what their libraries like, and quote the URL with its password as they like."""
+    """Call a function of a store; convert its errors to OSError and remove secrets of the URL from their messages."""
     try:
         return call(*args, **kwargs)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A bound on the time that reading a file may take."""
+"""Time limit for reading a file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 
 class TooSlowError(VideoError):
-    """A file took longer to read than it may."""
+    """Reading a file exceeded the time limit."""
 
     def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
         super().__init__(path, f"took longer than {seconds:g} s to read")
 
 
 def remaining() -> float | None:
-    """Seconds until the limit of the read that runs in this thread; None if there is no limit."""
+    """Return the seconds left for the read in this thread; None without limit."""
     deadline = getattr(_job, "deadline", None)
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def check_time(path: str | os.PathLike[str]) -> None:
-    """End the read that runs in this thread if its time is up.
+    """Stop the read in this thread if its time is up.
 
-    Decoders call it between packets and pictures, so that a read that nobody waits for any more stops.
+    Decoders call this between packets and images, so that an abandoned read ends.
 
     Raises:
         TooSlowError: The time is up.
@@ -42,16 +42,16 @@ def check_time(path: str | os.PathLike[str]) -> None:
 
 
 def within(seconds: float, path: str | os.PathLike[str], read: Callable[[], T]) -> T:
-    """What ``read`` returns or raises, or an error if that takes too long.
+    """Run ``read`` with a time limit and return its result.
 
-    It runs in another thread, since nothing else can leave a decoder that hangs inside FFmpeg. A thread that takes too
-    long is left behind; it must not touch what others use, such as torch's random generator. Its work ends, and its
-    file is closed, at the next :func:`check_time`.
+    ``read`` runs in another thread, since a decoder that hangs inside FFmpeg cannot be interrupted. A thread that
+    exceeds the limit is abandoned; it must not use shared state such as torch's random generator. It ends, and closes
+    its file, at the next ``check_time``.
 
     Args:
-        seconds: The limit.
-        path: The file, for the error.
-        read: Reads it.
+        seconds: Limit in seconds.
+        path: File, for the error message.
+        read: Function that reads it.
 
     Raises:
         TooSlowError: The time is up.
@@ -65,13 +65,13 @@ def within(seconds: float, path: str | os.PathLike[str], read: Callable[[], T]) 
     if not wait([done], seconds).done:
         _own.reader = None
         raise TooSlowError(path, seconds)
-    if done.exception() is not None and time.monotonic() > deadline:  # FFmpeg says only that it was interrupted
+    if done.exception() is not None and time.monotonic() > deadline:  # FFmpeg reports only an interruption
         raise TooSlowError(path, seconds)
     return done.result()
 
 
 class _Reader:
-    """A thread that does one job after the other: a new one for each would cost half a millisecond, mostly torch's."""
+    """Thread that runs one job after another; a new thread per job would cost half a millisecond."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -89,8 +89,8 @@ def _work(jobs: SimpleQueue[Any]) -> None:
             done.set_result(read())
         except BaseException as error:
             done.set_exception(error)
-        del job, done, read  # the next job may be long in coming
+        del job, done, read  # free memory while waiting for the next job
 
 
-_own = threading.local()  # each thread has a reader of its own
-_job = threading.local()  # the limit of what a reader reads now
+_own = threading.local()  # reader of each thread
+_job = threading.local()  # time limit of the current job of each reader

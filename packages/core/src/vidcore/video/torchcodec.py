@@ -1,4 +1,4 @@
-"""Frames through torchcodec, PyTorch's own decoder; an optional install that needs FFmpeg's libraries."""
+"""Decode frames with torchcodec, PyTorch's decoder; an optional install that needs FFmpeg's libraries."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vidcore.video.pyav import PyavDecoder, check_indices
 
 
 class TorchcodecDecoder(PyavDecoder):
-    """Frames of a video file through torchcodec. See :class:`~vidcore.video.decoder.Decoder`.
+    """Decoder that uses torchcodec. Implements [`Decoder`][vidcore.video.decoder.Decoder].
 
-    The index is PyAV's. So are the frames, and :attr:`backend` is ``pyav``, where timestamps do not name frames
-    (MPEG program streams, AVI with B-frames), since torchcodec finds frames by them, where frames are turned or
-    mirrored, where the size changes within the stream, in AVI with H.264 or HEVC, and where it counts other frames or
+    The index is PyAV's. Frames are decoded by PyAV too, and ``backend`` is ``pyav``, if torchcodec is not exact: if
+    timestamps do not identify frames (MPEG program streams, AVI with B-frames), frames are rotated or mirrored, the
+    size changes within the stream, the file is AVI with H.264 or HEVC, or torchcodec finds another number of frames or
     fails.
 
-    One kind of file is not exact and cannot be told from its packets: H.264 with periodic intra refresh, where key
-    frames after the first are only points from which the picture recovers. Use ``pyav`` for such streams.
+    One case cannot be detected from the packets and is not exact: H.264 with periodic intra refresh, where key frames
+    after the first are only recovery points. Use ``pyav`` for such streams.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -30,7 +30,7 @@ class TorchcodecDecoder(PyavDecoder):
         if self.seeks and self.as_stored and not self.in_band:
             try:
                 reader = VideoDecoder(
-                    os.path.abspath(self.path),  # noqa: PTH100 - a name such as "concat:a" is a name
+                    os.path.abspath(self.path),  # noqa: PTH100 - "concat:a" must be read as a file name
                     stream_index=self.stream_index,
                     seek_mode="exact",
                     num_ffmpeg_threads=1,
@@ -41,12 +41,12 @@ class TorchcodecDecoder(PyavDecoder):
                 self._reader, self.backend = reader, "torchcodec"
 
     def frames(self, indices: Sequence[int]) -> Tensor:
-        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see :meth:`Decoder.frames`."""
+        """Decode the frames at ``indices``: uint8 RGB (T, 3, H, W); see ``Decoder.frames``."""
         wanted = check_indices(self.path, indices, self.num_frames)
         if self._reader is not None and wanted:
             with contextlib.suppress(RuntimeError):
                 frames = self._reader.get_frames_at(wanted).data
-                if frames.shape[2:] == self.size:  # not where the size changes within the stream
+                if frames.shape[2:] == self.size:  # False if the size changes within the stream
                     return frames
             self._reader, self.backend = None, "pyav"
         return super().frames(wanted)

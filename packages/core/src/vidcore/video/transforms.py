@@ -1,13 +1,13 @@
-"""Cropping, resizing and augmenting clips: one draw for all frames and all inputs of a sample.
+"""Crop, resize and augment clips, with the same random parameters for all frames and all inputs of a sample.
 
-A transform takes any nesting of dicts, lists and tuples, as torchvision's own do, and returns the same. In it,
-``tv_tensors.Video`` (T, C, H, W) uint8, :class:`Flow` and ``tv_tensors.BoundingBoxes`` are transformed; all else passes
-through, sound among it. Flow may be of another size than the frames: it is cropped where they are. Boxes are clipped to
-the crop, and one outside it ends up without area. Draws come from torch's global generator, which a data loader seeds
-in each worker.
+A transform accepts and returns any nesting of dicts, lists and tuples, as torchvision's do. It transforms
+``tv_tensors.Video`` (T, C, H, W) uint8, [`Flow`][vidcore.video.transforms.Flow] and ``tv_tensors.BoundingBoxes``;
+everything else, such as audio, is returned unchanged. Flow may differ from the frames in size; it is cropped at the
+same place. Boxes are clipped to the crop; a box outside the crop gets zero area. Transforms draw from torch's global
+generator, which a data loader seeds in each worker.
 
-Decoders give frames with the channels last in memory, and nothing here changes that: uint8 resizing is then about twice
-as fast as from separate channel planes.
+Decoders return frames in channels-last memory format, and transforms keep it: uint8 resizing is then about twice as
+fast.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from vidcore.ranges import check_ranges
 
 
 class Flow(tv_tensors.Video):
-    """Fields of optical flow (T, 2, H, W) uint8, x and y, see :func:`vidcore.video.flow.quantised`.
+    """Fields of optical flow (T, 2, H, W) uint8, x and y, see ``vidcore.video.flow.quantised``.
 
-    A mirror image negates x. Scaling leaves the values as they are, as TSN does: they stay pixels of the source.
+    A horizontal flip negates x. Resizing does not change the values, as in TSN: they remain pixels of the source.
     """
 
 
@@ -43,20 +43,21 @@ def _mirrored_flow(flow: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to a sample.
+    """Random transforms of training samples.
 
     Args:
-        scale: Area of the random crop, as least and greatest share of the frame's.
-        ratio: Width over height of the random crop, least and greatest.
-        hflip: Probability of a mirror image; 0 where left and right tell classes apart. Nothing else mirrors.
-        autoaugment: Whether AutoAugment's policy for ImageNet is applied (Cubuk et al. 2019).
-        randaugment: Magnitude 1 to 30 of two RandAugment operations (Cubuk et al. 2020); 0 for none.
-        mixup: Alpha of mixup's Beta distribution (Zhang et al. 2018); 0 for none.
-        cutmix: Alpha of CutMix's (Yun et al. 2019); 0 for none. With both, each batch gets one, drawn evenly.
-        erasing: Probability that a random rectangle turns black in all frames (Zhong et al. 2020).
+        scale: Minimum and maximum area of the random crop, as share of the frame's. Default: (0.3, 1).
+        ratio: Minimum and maximum aspect ratio (width / height) of the random crop. Default: (3/4, 4/3).
+        hflip: Probability of a horizontal flip; set 0 if left and right distinguish classes. Default: 0.5.
+        autoaugment: Whether to apply AutoAugment's policy for ImageNet (Cubuk et al. 2019). Default: False.
+        randaugment: Magnitude, 1 to 30, of two RandAugment operations (Cubuk et al. 2020); 0 for none. Default: 0.
+        mixup: Alpha of mixup's Beta distribution (Zhang et al. 2018); 0 for none. Default: 0.
+        cutmix: Alpha of CutMix's Beta distribution (Yun et al. 2019); 0 for none. If both are set, one is chosen per
+            batch with equal probability. Default: 0.
+        erasing: Probability that a random rectangle is black in all frames (Zhong et al. 2020). Default: 0.
 
     Raises:
-        OptionError: A value outside its range.
+        OptionError: A value is out of range.
     """
 
     RANGES: ClassVar[dict[str, str]] = {
@@ -89,25 +90,26 @@ class Augment:
 
 
 def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
-    """A random crop resized to ``spec.size``, a mirror image at random, then AutoAugment, RandAugment and erasing.
+    """Build the training transform: random crop resized to ``spec.size``, flip, AutoAugment, RandAugment, erasing.
 
     Args:
-        spec: Gives the crop's size, and the inputs.
-        augment: What to do; mixup and CutMix are left to :func:`mix`, which sees the batch.
+        spec: Clip spec; defines the crop size and the modalities.
+        augment: Options; mixup and CutMix are applied to batches by [`mix`][vidcore.video.transforms.mix].
 
     Returns:
-        A picklable transform, see the module's text.
+        A picklable transform, see [`vidcore.video.transforms`][].
 
     Raises:
-        UserError: An augmentation that one of the inputs cannot take; from the transform, if RandAugment meets boxes.
+        UserError: An augmentation is not supported with one of the modalities. The transform itself raises it if
+            RandAugment is applied to boxes.
     """
     others = ", ".join(name for name in spec.modalities if name != "rgb")
     if others and (augment.mixup or augment.cutmix):
-        raise UserError(f"augment mixup and cutmix mix rgb alone, and this model also takes {others}: set both to 0")
+        raise UserError(f"mixup and cutmix require RGB-only input, this model also uses {others}: set both to 0")
     if "flow" in spec.modalities and (augment.autoaugment or augment.randaugment or augment.erasing):
-        # Shearing and rotating would have to change the vectors, too, and a black rectangle is a fast motion.
-        raise UserError("flow can only be cropped and mirrored: set augment autoaugment, randaugment and erasing to 0")
-    # Cropping comes first: whatever follows then costs a fraction of the frame.
+        # Shearing and rotation would have to change the vectors too, and a black rectangle would be fast motion.
+        raise UserError("autoaugment, randaugment and erasing are not supported with flow: set all three to 0")
+    # Crop first: the following steps then process fewer pixels.
     steps: list[torch.nn.Module] = [
         _RandomResizedCrop(spec.size, scale=augment.scale, ratio=augment.ratio, antialias=True),
         v2.RandomHorizontalFlip(augment.hflip),
@@ -123,26 +125,26 @@ def train_transform(spec: ClipSpec, augment: Augment) -> v2.Compose:
 
 
 def eval_transform(spec: ClipSpec, crops: int = 1, crop: int = 0) -> v2.Compose:
-    """Resizes the short side to ``spec.resize`` and cuts a square of ``spec.size`` out of the middle.
+    """Build the evaluation transform: resize the short side to ``spec.resize``, then crop a square of ``spec.size``.
 
     Args:
-        spec: Gives both sizes.
-        crops: 1, or 3 squares along the longer side: at its beginning, middle and end.
-        crop: Which of the three.
+        spec: Clip spec; defines both sizes.
+        crops: 1 for a centre crop; 3 for crops at the start, middle and end of the longer side. Default: 1.
+        crop: Index of the crop, from 0.
 
     Returns:
-        A picklable transform, see the module's text.
+        A picklable transform, see [`vidcore.video.transforms`][].
 
     Raises:
-        ValueError: Another number of crops, or a crop that is not among them.
+        ValueError: ``crops`` is neither 1 nor 3, or ``crop`` is not in [0, crops).
     """
     if crops not in (1, 3) or not 0 <= crop < crops:
-        raise ValueError(f"crop {crop} of {crops}: there can be 1 crop or 3, counted from 0")
+        raise ValueError(f"crops must be 1 or 3 and crop in [0, crops), got crops={crops} and crop={crop}")
     return v2.Compose([v2.Resize(spec.resize, antialias=True), _SquareCrop(spec.size, crop / 2 if crops == 3 else 0.5)])
 
 
 class _RandomResizedCrop(v2.RandomResizedCrop):
-    """Draws for the first input; one of another size is cropped at the same place, to within a pixel."""
+    """Draw the crop for the first input; crop inputs of another size at the same place, to within a pixel."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"crop": super().make_params(flat_inputs[:1]), "of": F.get_size(flat_inputs[0])}
@@ -159,7 +161,7 @@ class _RandomResizedCrop(v2.RandomResizedCrop):
 
 
 class _SquareCrop(torch.nn.Module):
-    """Cuts a square at ``place`` in [0, 1] of the way along the longer side, in the middle of the other."""
+    """Crop a square at ``place`` in [0, 1] along the longer side, centred on the other."""
 
     def __init__(self, size: int, place: float) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class _SquareCrop(torch.nn.Module):
 
 
 class _AsOneVideo(torch.nn.Module):
-    """Applies to all videos of a sample, end to end, a step that makes sense for one only, and leaves boxes alone."""
+    """Apply a step for single videos to all videos of a sample at once, concatenated in time; boxes are unchanged."""
 
     def __init__(self, step: v2.Transform) -> None:
         super().__init__()
@@ -187,7 +189,7 @@ class _AsOneVideo(torch.nn.Module):
     def forward(self, *sample: Any) -> Any:
         leaves, structure = tree_flatten(sample if len(sample) > 1 else sample[0])
         if isinstance(self.step, v2.RandAugment) and any(isinstance(leaf, tv_tensors.BoundingBoxes) for leaf in leaves):
-            raise UserError("augment randaugment moves the picture but cannot move its boxes: set it to 0")
+            raise UserError("randaugment is not supported with boxes: set augment.randaugment to 0")
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, tv_tensors.Video)]
         if not places:
             return tree_unflatten(leaves, structure)
@@ -199,13 +201,13 @@ class _AsOneVideo(torch.nn.Module):
 
 
 def mix(rgb: Tensor, target: Tensor, num_classes: int, augment: Augment) -> tuple[Tensor, Tensor]:
-    """Mixes each clip of a batch with the one before it by mixup or CutMix, one draw a batch.
+    """Mix each clip of a batch with the previous one by mixup or CutMix, one draw per batch.
 
     Args:
         rgb: (B, 3, T, H, W) uint8.
-        target: (B,) int64 classes, or (B, K) float.
+        target: (B,) int64 class indices, or (B, K) float.
         num_classes: K.
-        augment: Says which; without ``mixup`` and ``cutmix`` both come back as they are.
+        augment: Options; without ``mixup`` and ``cutmix`` the inputs are returned unchanged.
 
     Returns:
         The mixed clips, uint8, and their targets, (B, K) float.
@@ -217,12 +219,12 @@ def mix(rgb: Tensor, target: Tensor, num_classes: int, augment: Augment) -> tupl
     if not kinds:
         return rgb, target
     if not isinstance(target, Tensor):
-        raise UserError("augment mixup and cutmix cannot mix boxes: set both to 0 for detection")
+        raise UserError("mixup and cutmix are not supported for detection: set both to 0")
     target = (torch.nn.functional.one_hot(target, num_classes) if target.ndim == 1 else target).float()
     if kinds[int(torch.randint(len(kinds), ()))] == "cutmix":
         rgb, target = v2.CutMix(alpha=augment.cutmix)(tv_tensors.Video(rgb), target)
         return rgb.as_subclass(Tensor), target
-    # Not v2.MixUp: it would hold three copies of the batch in float, twelve times its size, in every worker.
+    # v2.MixUp would need three float copies of the batch, twelve times its size, in every worker.
     share = torch.distributions.Beta(augment.mixup, augment.mixup).sample()
     mixed = torch.empty_like(rgb)
     for row, clip in enumerate(rgb):

@@ -1,4 +1,4 @@
-"""Conversion of decoded frames as the ``ffmpeg`` command does it: turned, mirrored, and all of one size."""
+"""Convert decoded frames like the ``ffmpeg`` command: rotated, mirrored, and resized to one size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from av.sidedata.sidedata import Type
 class Upright:
     """Convert the frames of a stream to a pixel format, upright and of one size.
 
-    Frames are turned and mirrored by their display matrix, or by the first frame's if they have none, as ``ffmpeg
-    -autorotate`` does, then scaled to the size of the first frame given. Pixels that are not square stay as they are
-    stored.
+    Frames are rotated and mirrored by their display matrix, or by the first frame's if they have none, like ``ffmpeg
+    -autorotate``, then resized to the size of the first frame. Non-square pixels are not resampled.
 
     Args:
-        format: The pixel format of the result.
-        resize: From height and width of the first frame, upright, to those of the result; the same if None.
+        format: Pixel format of the result.
+        resize: Function from height and width of the upright first frame to those of the result. Default: unchanged.
         options: Further options of FFmpeg's scale filter.
     """
 
@@ -29,7 +28,7 @@ class Upright:
         self, format: str, resize: Callable[[int, int], tuple[int, int]] | None = None, options: str = ""
     ) -> None:
         self._format, self._resize, self._options = format, resize, options
-        self.size: tuple[int, int] | None = None  # height and width of the result, known from the first frame on
+        self.size: tuple[int, int] | None = None  # height and width of the result, set by the first frame
         self._matrix = b""
         self._graph: av.filter.Graph | None = None
         self._graph_of: tuple[object, ...] = ()
@@ -45,7 +44,7 @@ class Upright:
         if self._graph is None or of != self._graph_of:
             steps = _steps(matrix or self._matrix)
             if not steps or self._options or _turned(frame, steps) != self.size:
-                # The scale filter, unlike VideoFrame.reformat, honours where chroma is sited, as ffmpeg itself does.
+                # The scale filter respects the chroma location like ffmpeg; VideoFrame.reformat does not.
                 steps.append(("scale", f"{self.size[1]}:{self.size[0]}:flags=bicubic{self._options}"))
             graph = av.filter.Graph()
             graph.threads = 1
@@ -60,12 +59,12 @@ class Upright:
 
 
 def has_matrix(frame: av.VideoFrame) -> bool:
-    """Whether a frame has a display matrix, even if it is shown as it is stored."""
+    """Return whether a frame has a display matrix, even one without effect."""
     return bool(_matrix(frame))
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Height and width of a frame when it is shown upright."""
+    """Return height and width of a frame as displayed."""
     return _turned(frame, _steps(_matrix(frame)))
 
 
@@ -80,9 +79,9 @@ def _matrix(frame: av.VideoFrame) -> bytes:
 
 
 def _steps(matrix: bytes) -> list[tuple[str, str]]:
-    """FFmpeg's filters, each with its arguments, that show a frame as its display matrix says.
+    """Return FFmpeg's filters and arguments that apply a display matrix.
 
-    They are those that the ``ffmpeg`` command chooses, also for a matrix that is not a multiple of a quarter turn.
+    They are those of the ``ffmpeg`` command, including matrices that are not a multiple of a quarter turn.
     """
     if len(matrix) < 36:
         return []
