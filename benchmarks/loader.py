@@ -74,7 +74,7 @@ class Seeded(Dataset[dict[str, Any]]):
 
 
 def drawn(path: str, seed: int, spec: ClipSpec, train: bool) -> tuple[np.ndarray, tuple[float, float]]:
-    """The frames that :class:`Seeded` reads, and from when to when they are shown, in seconds since the first frame."""
+    """The frames that ``Seeded`` reads, and from when to when they are shown, in seconds since the first frame."""
     torch.default_generator.manual_seed(seed)
     rng = np.random.default_rng(int(torch.randint(2**62, ()))) if train else None
     with open_video(path) as video:
@@ -146,7 +146,7 @@ def processor_seconds() -> float:
 
 
 def loaders(paths: list[str], spec: ClipSpec, train: bool, workers: int, batch: int) -> dict[str, DataLoader[Any]]:
-    """One loader for each of :data:`METHODS`."""
+    """One loader for each of ``METHODS``."""
     vidcore = VideoDataset([Sample(path, 0) for path in paths], Task("single_label", ("any",)), spec, train=train)
     draws = [drawn(path, seed, spec, train) for seed, path in enumerate(paths)]
     labelled = [(path, {"label": 0, "window": window}) for path, (_, window) in zip(paths, draws, strict=True)]

@@ -73,7 +73,7 @@ class HeldDigits(MovingDigits):
 
 
 class TakingTurns(Callback):
-    """Times ``vid fit`` and a plain loop in turns of :data:`TURN` steps."""
+    """Times ``vid fit`` and a plain loop in turns of ``TURN`` steps."""
 
     turns: list[tuple[Time, Time]]
     """What a turn of ``vid fit`` took, and the plain loop's after it; of the latest training."""
@@ -132,7 +132,7 @@ def since(start: Time, end: Time) -> Time:
 
 
 def measure(folder: Path, batch: int, frames: int, size: int, turns: int) -> list[tuple[Time, Time]]:
-    """Runs ``vid fit``; returns what :class:`TakingTurns` noted, without the first turns."""
+    """Runs ``vid fit``; returns what ``TakingTurns`` noted, without the first turns."""
     # vid builds the classes of the importable module, which are not those of the program being run.
     from overhead import HeldDigits, TakingTurns
 

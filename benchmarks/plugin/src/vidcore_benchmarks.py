@@ -27,7 +27,7 @@ class FrameAverage(VideoModule):
         backbone: By its name in ``vidcore.backbones``.
         size: Height and width to which frames are made first; None: as they come.
         pretrained: Training begins with ImageNet's weights.
-        **kwargs: See :class:`vidcore.VideoModule`.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule].
     """
 
     def __init__(

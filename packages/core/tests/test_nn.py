@@ -156,5 +156,5 @@ def test_momentum() -> None:
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (1, 4, 3, 8, 8)])
 def test_wrong_clips_are_named(shape: tuple[int, ...]) -> None:
     check_clip(torch.zeros(1, 3, 4, 8, 8), "Net")
-    with pytest.raises(UserError, match=r"Net takes clips of shape \(B, 3, T, H, W\), not"):
+    with pytest.raises(UserError, match=r"Net expects clips of shape \(B, 3, T, H, W\), got"):
         check_clip(torch.zeros(shape), "Net")

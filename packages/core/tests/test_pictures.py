@@ -223,7 +223,7 @@ def test_a_limit_on_pixels_can_be_raised(tmp_path, colour, monkeypatch):
 def test_a_rate_that_is_none(tmp_path, colour):
     colour.save(tmp_path / "0.jpg")
     for fps in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(VideoError, match="rate of its frames must be positive, got"):
+        with pytest.raises(VideoError, match="fps must be positive, got"):
             open_video(tmp_path, fps=fps)
 
 

@@ -71,7 +71,7 @@ def test_a_finished_run_that_is_resumed_is_left_as_it_is(installed, capsys):  # 
         capsys.readouterr()
         assert main([*again, checkpoint]) == 0
         said = capsys.readouterr().err
-        assert f"report: {run(0) / 'report' / 'index.html'}, of before: nothing was left to train" in said
+        assert f"report: {run(0) / 'report' / 'index.html'} (unchanged: training was already complete)" in said
         assert "best checkpoint:" in said
         assert {path: path.read_bytes() for path in run(0).rglob("*") if path.is_file()} == files
     assert not run(1).exists()

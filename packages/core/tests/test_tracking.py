@@ -104,7 +104,7 @@ def test_wandb_gets_everything_and_goes_on_with_the_same_run(installed, offline,
     assert [step for step, _ in values(found, "val/top1")] == [2, 5]
 
     flops = table(path, "flops")
-    assert flops["columns"] == ["component", "parameters", "GMACs a run", "runs a clip", "GMACs a clip"]
+    assert flops["columns"] == ["component", "parameters", "GMACs per run", "runs per clip", "GMACs per clip"]
     assert flops["data"] == [["model", 75, 4.8e-08, 1, 4.8e-08]]
     assert found["summary"]["parameters"] == 75
     point = table(path, "val/accuracy_gmacs_table")

@@ -1,4 +1,4 @@
-"""What a model costs: multiply-accumulates counted from its graph, or from what really ran, and summed per video."""
+"""Compute of a model: MACs counted from its graph or from executed operators, and summed per video."""
 
 from vidcore.flops.cost import VideoCost, macs_per_row
 from vidcore.flops.executed import executed_macs

@@ -1,4 +1,4 @@
-"""Compute per video, over any loop and any number of processes."""
+"""Compute per video, aggregated over any loop and any number of processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vidcore.errors import UserError
 
 
 def macs_per_row(usage: Mapping[str, Tensor] | None, costs: Mapping[str, int], batch_size: int) -> Tensor:
-    """MACs that each row of a batch used: Σ usage·cost.
+    """Compute the MACs of each row of a batch: Σ usage·cost.
 
     Args:
-        usage: By component (B,): how often it ran for that row. A component that is not named ran once (so that what
-            is forgotten is not free); None: all ran once.
+        usage: (B,) number of runs per row, by component. A missing component counts as one run, so that a forgotten one
+            is not free; None: every component ran once.
         costs: MACs of one run, by component.
         batch_size: B.
 
@@ -27,7 +27,7 @@ def macs_per_row(usage: Mapping[str, Tensor] | None, costs: Mapping[str, int], b
         (B,) float64, on the device of ``usage``.
 
     Raises:
-        UserError: ``usage`` names a component without a cost, or has another shape than (B,).
+        UserError: ``usage`` names a component without a cost, or its shape is not (B,).
     """
     usage = usage or {}
     if unknown := sorted(usage.keys() - costs.keys()):
@@ -45,8 +45,8 @@ def macs_per_row(usage: Mapping[str, Tensor] | None, costs: Mapping[str, int], b
 class VideoCost(Metric):
     """GMACs per video: mean, median and 95th percentile over distinct videos.
 
-    Rows of one id (views of one video) are summed. A distributed sampler repeats rows to fill its last batch; give
-    ``view`` and a row counts once per (id, view). Without ``view`` such a repeated row counts twice.
+    Rows of one id (views of one video) are summed. A distributed sampler repeats rows to fill its last batch: with
+    ``view`` a row counts once per (id, view), without it a repeated row counts twice.
     """
 
     full_state_update = False
@@ -58,16 +58,16 @@ class VideoCost(Metric):
     macs: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
-        """``kwargs`` are torchmetrics' own, e.g. ``dist_sync_fn``."""
+        """Pass ``kwargs`` to ``torchmetrics.Metric``, e.g. ``dist_sync_fn``."""
         super().__init__(**kwargs)
         for state in ("videos", "views", "macs"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
         self.reset()
 
     def reset(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         super().reset()
-        # Typed, since torchmetrics gathers an empty list as float32: a process without rows would break the others.
+        # Set the dtype: torchmetrics gathers an empty list as float32, which breaks if only some processes have rows.
         self.videos.append(torch.zeros(0, dtype=torch.int64, device=self.device))
         self.views.append(torch.zeros(0, dtype=torch.int64, device=self.device))
         self.macs.append(torch.zeros(0, dtype=torch.float64, device=self.device))
@@ -82,13 +82,13 @@ class VideoCost(Metric):
         """Add a batch of B rows.
 
         Args:
-            ids: B names of videos, the same in every process.
-            usage: As in :func:`macs_per_row`.
+            ids: B ids of videos, the same in every process.
+            usage: As in [`macs_per_row`][vidcore.flops.macs_per_row].
             costs: MACs of one run, by component.
-            view: (B,) int, which view of its video each row is, from 0.
+            view: (B,) int, index of the view of each row, from 0. Default: unknown.
 
         Raises:
-            UserError: As in :func:`macs_per_row`.
+            UserError: As in [`macs_per_row`][vidcore.flops.macs_per_row].
         """
         macs = macs_per_row(usage, costs, len(ids))
         self.macs.append(macs.to(self.device))
@@ -97,7 +97,7 @@ class VideoCost(Metric):
         self.views.append((unknown if view is None else view.long()).to(self.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """``gmacs``, ``gmacs_p50``, ``gmacs_p95``: float64 scalars, NaN where no video was seen."""
+        """Return ``gmacs``, ``gmacs_p50`` and ``gmacs_p95``: float64 scalars, NaN without videos."""
         videos, views, macs = (dim_zero_cat(s) for s in (self.videos, self.views, self.macs))
         if not len(videos):
             nothing = torch.tensor(float("nan"), dtype=torch.float64, device=self.device)

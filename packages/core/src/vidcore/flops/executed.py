@@ -1,4 +1,4 @@
-"""MACs of what really ran."""
+"""MACs of executed operators."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vidcore.flops.handles import Formula, Shape
 
 
 def _mkldnn_rnn(x: Shape, w_input: Shape, w_hidden: Shape, *_: Any, **__: Any) -> int:
-    """One layer of an LSTM on CPU, in one direction."""
+    """MACs of one layer of an LSTM on CPU, in one direction."""
     return handles.rnn(x, [w_input, w_hidden])
 
 
 def _lengths(x: Tensor) -> list[int]:
-    """Of each row of (B, L, E), padded or nested."""
+    """Return the length of each row of (B, L, E), padded or nested."""
     return [len(row) for row in x.unbind()]
 
 
 def _fused_attention(x: Tensor, embed: int) -> int:
-    """Self-attention of (B, L, E) with its three projections in and one out."""
+    """MACs of self-attention of (B, L, E) including its four projections."""
     return sum(4 * n * embed**2 + 2 * n**2 * embed for n in _lengths(x))
 
 
@@ -41,7 +41,7 @@ def _encoder_layer(x: Tensor, embed: int, *args: Any, **_: Any) -> int:
 def _roi_align(
     x: Tensor, rois: Tensor, scale: float, high: int, wide: int, ratio: int, aligned: bool = True, *, out_val: Any
 ) -> int:
-    """As :func:`handles.roi_align`; with a ratio of 0 or less, one sample per input pixel of each box's bin."""
+    """As ``handles.roi_align``; for a ratio of 0 or less, one sample per input pixel of each box's bin."""
     out = out_val[0] if isinstance(out_val, tuple) else out_val
     if ratio > 0:
         return 4 * ratio**2 * out.numel()
@@ -52,7 +52,7 @@ def _roi_align(
 
 
 def _doubled(formula: Callable[..., int | None], raw: bool = False) -> Callable[..., int]:
-    """As FlopCounterMode wants it: FLOPs, two a MAC; ``raw``: from tensors, not shapes."""
+    """Convert a formula to FLOPs (two per MAC) for FlopCounterMode; ``raw``: its arguments are tensors, not shapes."""
 
     def flops(*args: Any, **kwargs: Any) -> int:
         if isinstance(shape := kwargs.get("out_shape"), (tuple, list)) and shape and not isinstance(shape[0], int):
@@ -90,15 +90,15 @@ def _formulas() -> dict[Any, Callable[..., int]]:
 
 
 def executed_macs(call: Callable[[], Any]) -> int:
-    """MACs of the operators that really ran during ``call()``, by torch's FlopCounterMode and the formulas it lacks.
+    """Count the MACs of the operators executed during ``call()``, with torch's FlopCounterMode and additional formulas.
 
-    Branches and skipped work are seen as they happened; the mode and the gradient are the caller's (a backward pass
-    inside ``call`` counts too, except through what is listed here: recurrent, sampling, fused attention on CPU).
+    Branches and skipped work are counted as executed. Training mode and gradients are up to the caller: a backward pass
+    within ``call`` is counted too, except for the additional formulas (recurrent, sampling, fused attention on CPU).
 
-    Counted as zero, without notice: norms and elementwise work; Fourier transforms, ``nn.Bilinear``, ``cdist``, sparse,
-    quantised and ``linalg`` operators; operators of extensions other than torchvision and custom CUDA or Triton
-    kernels; compiled regions (``torch.compile``), exported engines and what other threads or processes run.
-    :func:`count_macs` names such operators in an error, so compare the two.
+    Counted as zero without notice: normalisation and elementwise operators; Fourier transforms, ``nn.Bilinear``,
+    ``cdist``, sparse, quantised and ``linalg`` operators; operators of extensions other than torchvision; custom CUDA
+    or Triton kernels; compiled regions (``torch.compile``), exported engines, and work of other threads or processes.
+    ``count_macs`` raises an error that names such operators, so compare both.
     """
     counter = FlopCounterMode(display=False, custom_mapping=_formulas())
     with counter:

@@ -1,8 +1,8 @@
-"""MACs of each operator from the shapes of its arguments, and which operators are free.
+"""MACs of each operator from the shapes of its arguments, and the operators that count as zero.
 
-A formula takes the operator's arguments with a shape in place of each tensor, and the output's shape as ``out_shape``;
-both counters use it. Interpolation counts one MAC per tap of an output value. Attention counts every pair of query and
-key, masked or causal alike.
+A formula takes the operator's arguments, with shapes in place of tensors, and the output's shape as ``out_shape``; both
+counters use it. Interpolation counts one MAC per tap of an output value. Attention counts every pair of query and key,
+whether masked, causal or not.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Any
 
 Shape = Sequence[int]
 Formula = Callable[..., "int | None"]
-"""None: the count depends on values, not on shapes alone."""
+"""Function from shapes to MACs; it returns None if the count depends on values."""
 
 
 def product(a: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """Linear, matmul, mm, bmm, mv, dot, inner: each output value sums over the first operand's last dimension."""
+    """Linear, matmul, mm, bmm, mv, dot, inner: each output value sums over the last dimension of the first operand."""
     return prod(out_shape) * a[-1]
 
 
 def add_product(_: Shape, a: Shape, *__: Any, out_shape: Shape, **___: Any) -> int:
-    """Addmm, addmv, baddbmm: a product added to the first argument."""
+    """Addmm, addmv, baddbmm: a product that is added to the first argument."""
     return prod(out_shape) * a[-1]
 
 
 def addbmm(_: Shape, a: Shape, *__: Any, out_shape: Shape, **___: Any) -> int:
-    """Also sums over the batch of ``a`` (B, N, M)."""
+    """Addbmm: a batched product of ``a`` (B, N, M), summed over the batch."""
     return prod(out_shape) * a[0] * a[2]
 
 
 def tensordot(a: Shape, b: Shape, dims: Sequence[int], *_: Any, out_shape: Shape, **__: Any) -> int:
-    """Sums over the dimensions ``dims`` of ``a``."""
+    """Tensordot: sums over the dimensions ``dims`` of ``a``."""
     return prod(out_shape) * prod(a[d] for d in dims)
 
 
 def einsum(equation: str, operands: Sequence[Shape], path: Sequence[int] | None = None, **_: Any) -> int:
-    """Sums of products of pairs of operands, in the order of ``path`` (default: from left to right).
+    """Einsum: products of pairs of operands, in the order of ``path`` (default: left to right).
 
-    An index that a single operand has and nothing else needs is summed before the product, as torch does. fvcore's own
-    handle reads the count from a text rounded to four digits, hence this one.
+    An index that only one operand has and the result does not need is summed before the product, as torch does.
+    fvcore's own handle parses the count from text rounded to four digits, so it is not used.
     """
     inputs, arrow, result = equation.replace(" ", "").partition("->")
     sizes: dict[Any, int] = {}
@@ -69,19 +69,19 @@ def einsum(equation: str, operands: Sequence[Shape], path: Sequence[int] | None 
 
 
 def convolution(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """Not transposed. ``weight`` (out, in / groups, *kernel)."""
+    """Convolution, not transposed; ``weight`` is (out, in / groups, *kernel)."""
     return prod(out_shape) * prod(weight[1:])
 
 
 def attention(q: Shape, k: Shape, v: Shape, *_: Any, **__: Any) -> int:
-    """Scaled dot product: ``q`` (..., L, E), ``k`` (..., S, E), ``v`` (..., S, Ev)."""
+    """Scaled dot product attention: ``q`` (..., L, E), ``k`` (..., S, E), ``v`` (..., S, Ev)."""
     return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
 
 def rnn(x: Shape, *rest: Any, **_: Any) -> int:
     """GRU, LSTM, plain RNN, packed or not: every weight matrix once per step of every row.
 
-    The weights are the last list of shapes among the arguments (an LSTM's states are a list, too).
+    The weights are the last list of shapes among the arguments (the states of an LSTM are a list too).
     """
     weights = [a for a in rest if isinstance(a, list) and a and not isinstance(a[0], int)][-1]
     return prod(x[:-1]) * sum(prod(w) for w in weights if len(w) == 2)
@@ -106,23 +106,23 @@ def antialiased(taps: int) -> Formula:
 
 
 def grid_sample(x: Shape, grid: Shape, mode: int = 0, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """``mode`` 0 linear in 2 or 3 dimensions, 1 nearest (free), 2 cubic."""
+    """Grid sampling; ``mode`` 0 is linear in 2 or 3 dimensions, 1 nearest (free), 2 cubic."""
     return prod(out_shape) * {0: 2 ** grid[-1], 1: 0, 2: 4 ** grid[-1]}[mode]
 
 
 def affine_grid(theta: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """``theta`` (N, 2, 3) or (N, 3, 4) times homogeneous coordinates."""
+    """Affine grid: ``theta`` (N, 2, 3) or (N, 3, 4) times homogeneous coordinates."""
     return prod(out_shape) * theta[-1]
 
 
 def deform_conv2d(x: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """The convolution, and four taps for each value it reads: all input channels at all kernel and output positions."""
+    """Deformable convolution: the convolution plus four taps per sampled value of all input channels."""
     batch, _out, high, wide = out_shape
     return prod(out_shape) * prod(weight[1:]) + 4 * batch * x[1] * prod(weight[2:]) * high * wide
 
 
 def roi_align(x: Shape, rois: Shape, scale: float, high: int, wide: int, ratio: int, *_: Any, **k: Any) -> int | None:
-    """Four taps for each of ratio² samples of an output value; with a ratio of 0 or less, boxes decide how many."""
+    """RoI align: four taps for each of ratio² samples per output value; None for a ratio of 0 or less."""
     return 4 * ratio**2 * prod(k["out_shape"]) if ratio > 0 else None
 
 
@@ -151,7 +151,7 @@ COUNTED: dict[str, Formula] = {
     "torchvision::roi_align": roi_align,
     "torchvision::ps_roi_align": roi_align,
 }
-"""Operators of a traced graph that multiply and accumulate; ``aten::_convolution`` is fvcore's."""
+"""Formula of each counted operator of a traced graph; ``aten::_convolution`` uses fvcore's."""
 
 ELEMENTWISE = _aten(
     """
@@ -172,7 +172,7 @@ ELEMENTWISE = _aten(
     randn_like rms_norm softmax std std_mean sum var var_mean _weight_norm
     """
 )
-"""Norms, activations, pooling, reductions, arithmetic value by value, random numbers: not in the total."""
+"""Operators not in the total: normalisation, activation, pooling, reduction, elementwise arithmetic, random numbers."""
 
 MEMORY = (
     _aten(
@@ -205,11 +205,11 @@ MEMORY = (
     | {"prim::CallFunction._batched_nms_coordinate_trick", "prim::CallFunction._batched_nms_vanilla"}
     | {"torchvision::nms", "torchvision::roi_pool", "torchvision::ps_roi_pool"}
 )
-"""Views, copies, indexing, comparison, sorting, constants: no arithmetic to speak of."""
+"""Operators without significant arithmetic: views, copies, indexing, comparison, sorting, constants."""
 
 
 def argument(value: Any) -> Any:
-    """What a formula takes for a ``torch._C.Value`` of a traced graph: a shape, a list of such, or a constant."""
+    """Convert a ``torch._C.Value`` of a traced graph to a formula's argument: a shape, list of shapes, or constant."""
     if value.isCompleteTensor():
         return tuple(value.type().sizes())
     if value.node().kind() == "prim::ListConstruct":

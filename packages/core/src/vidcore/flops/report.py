@@ -1,4 +1,4 @@
-"""A model's cost as a table."""
+"""Table of a model's cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def parameters(*modules: nn.Module) -> int:
-    """Parameters of all modules together, a shared one counted once."""
+    """Return the number of parameters of all modules together; shared parameters count once."""
     return sum({id(p): p.numel() for m in modules for p in m.parameters()}.values())
 
 
@@ -19,14 +19,14 @@ def cost_table(
     runs: Mapping[str, float] | None = None,
     total_parameters: int | None = None,
 ) -> Table:
-    """Parameters and GMACs by component, and their total.
+    """Build a table of parameters and GMACs by component, with their total.
 
     Args:
-        title: Above the table.
-        components: By name the module and the MACs of one run.
-        runs: How often each runs per video, shown as a column; the total is Σ runs·GMACs. One that is not named runs
-            once; None: each runs once and there is no such column.
-        total_parameters: Of the network. Default: of all components, shared ones counted once.
+        title: Title of the table.
+        components: Module and MACs of one run, by name.
+        runs: Number of runs per video by component, shown as a column; the total is Σ runs·GMACs. A missing component
+            runs once. None: every component runs once, and there is no such column.
+        total_parameters: Parameters of the network. Default: those of all components, shared ones counted once.
     """
     table = Table(title=title)
     table.add_column("component")

@@ -1,4 +1,4 @@
-"""MACs of a module from the graph of one forward pass."""
+"""MACs of a module from the traced graph of one forward pass."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from vidcore.errors import UserError
 from vidcore.flops.handles import COUNTED, ELEMENTWISE, MEMORY, Formula, argument
 
-with warnings.catch_warnings():  # fvcore scripts some losses, which torch deprecates
+with warnings.catch_warnings():  # fvcore uses torch.jit.script, which is deprecated
     warnings.simplefilter("ignore")
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.jit_handles import conv_flop_jit
 
 
 class UncountedOpError(UserError):
-    """The module runs operators that nobody said how to count."""
+    """The module uses operators without a formula."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class MacCount:
 
     Args:
         total: MACs of convolution, linear, matmul, attention, recurrent and sampling operators.
-        by_module: The same by submodule; "" is the whole. An operator belongs to the innermost submodule that was
-            called (``module.forward(x)`` is no call) and to all its parents.
-        by_operator: The same by operator, e.g. ``conv``, ``linear``.
-        elementwise: Values computed by what the total leaves out: norms, activations, pooling, arithmetic. One for
-            each value of the first input or the output, whichever is larger.
-        uncounted: How often each operator occurred that ``allow_uncounted`` let pass.
+        by_module: MACs by submodule; "" is the whole module. An operator belongs to the innermost submodule that was
+            called (``module.forward(x)`` is not a call) and to all its parents.
+        by_operator: MACs by operator, e.g. ``conv``, ``linear``.
+        elementwise: Number of values computed by operators that are not in the total: normalisation, activation,
+            pooling, arithmetic; for each the size of the first input or the output, whichever is larger.
+        uncounted: Number of occurrences of each operator that ``allow_uncounted`` permitted.
     """
 
     total: int
@@ -50,7 +50,7 @@ class MacCount:
 
 
 class _KeepAlive(TorchFunctionMode):
-    """Holds one value of each result, so that the tracer does not drop as dead code what only steers control flow."""
+    """Keep one value of each result, so that the tracer does not remove results used only for control flow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _KeepAlive(TorchFunctionMode):
 
 
 class _Traceable(nn.Module):
-    """Takes and returns tensors only, whatever the module takes and returns."""
+    """Wrap a module such that it takes and returns tensors only."""
 
     def __init__(self, module: nn.Module, leaves: list[Any], spec: Any) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Traceable(nn.Module):
 
 @contextmanager
 def _in_eval_and_restored(module: nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards every submodule's attributes, modes, hooks, buffers and requires_grad are as before."""
+    """Switch to eval mode; afterwards restore attributes, modes, hooks, buffers and requires_grad of all submodules."""
     attributes = [
         (m.__dict__, dict(m.__dict__), {k: dict(v) for k, v in m.__dict__.items() if isinstance(v, dict)})
         for m in module.modules()
@@ -92,7 +92,7 @@ def _in_eval_and_restored(module: nn.Module) -> Iterator[None]:
     gradients = [(p, p.requires_grad) for p in module.parameters()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
-        # The fused kernel of attention in eval hides its linear layers.
+        # In eval mode, the fused attention kernel hides its linear layers.
         torch.backends.mha.set_fastpath_enabled(False)
         for m in module.modules():
             m.training = False
@@ -114,24 +114,24 @@ def _in_eval_and_restored(module: nn.Module) -> Iterator[None]:
 def count_macs(module: nn.Module, inputs: tuple[Any, ...], *, allow_uncounted: Iterable[str] = ()) -> MacCount:
     """Count the MACs of ``module(*inputs)`` without changing the module or torch's random state.
 
-    It runs once, in eval mode without gradients, and fvcore (FlopCountAnalysis) reads the traced graph. Where control
-    flow depends on data the count is of these inputs. The count is for the whole batch given.
+    The module runs once, in eval mode without gradients, and fvcore (FlopCountAnalysis) reads the traced graph. If
+    control flow depends on data, the count holds for these inputs. The count is for the whole batch.
 
     Args:
-        module: On any device but meta; no TorchScript inside.
-        inputs: Positional arguments, on the module's device. May hold dicts, lists, None.
+        module: Module on any device but meta, without TorchScript submodules.
+        inputs: Positional arguments, on the module's device. May contain dicts, lists, None.
         allow_uncounted: Operators to count as zero, e.g. ``aten::fft_rfft`` or ``prim::PythonOp.MyFunction``, a custom
-            autograd function (the torch operators that it calls are counted all the same).
+            autograd function (the torch operators that it calls are counted). Default: none.
 
     Raises:
-        UncountedOpError: An operator is neither counted nor known to be free (``handles.COUNTED``, ``ELEMENTWISE``,
-            ``MEMORY``): a custom autograd function, an extension's operator, a transform.
+        UncountedOpError: An operator has no formula and is not known to be free (``handles.COUNTED``, ``ELEMENTWISE``,
+            ``MEMORY``): a custom autograd function, an operator of an extension, a Fourier transform.
         UserError: A submodule is TorchScript, which cannot be traced.
     """
     for name, child in module.named_modules():
         if isinstance(child, torch.jit.ScriptModule):
             raise UserError(
-                f"cannot count the MACs of {name or 'the module'}: it is TorchScript; give the eager module"
+                f"cannot count the MACs of {name or 'the module'}: it is TorchScript; pass the eager module"
             )
     allowed = frozenset(allow_uncounted)
     elementwise = 0

@@ -1,4 +1,4 @@
-"""Building blocks that several methods share; pure torch."""
+"""Building blocks shared by several methods; pure torch."""
 
 from vidcore.nn.blocks import Activation, ConvNorm, SqueezeExcite
 from vidcore.nn.checkpointing import checkpointed

@@ -31,19 +31,19 @@ class ConvNorm(nn.Module):
         self.activation = activation() if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, C', T', H', W')."""
+        """Map (B, C, T, H, W) to (B, C', T', H', W')."""
         return self.activation(self.bn(self.conv(x)))
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate in [0, 1] that is computed from the channels' means over the clip.
+    """Scale each channel by a gate in [0, 1], computed from the channel means over the clip.
 
-    Hu et al., CVPR 2018 (arXiv:1709.01507), with the mean taken over time as well.
+    Hu et al., CVPR 2018 (arXiv:1709.01507), with means over time as well.
 
     Args:
         channels: C.
-        width: Of the hidden layer.
-        activation: After the hidden layer.
+        width: Width of the hidden layer.
+        activation: Activation after the hidden layer. Default: ReLU.
     """
 
     def __init__(self, channels: int, width: int, activation: Activation = nn.ReLU) -> None:
@@ -53,9 +53,9 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(width, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to the same."""
+        """Scale the channels of (B, C, T, H, W)."""
         return x * self.gate(x.mean((2, 3, 4)))[:, :, None, None, None]
 
     def gate(self, context: Tensor) -> Tensor:
-        """From context (..., C) to gate (..., C)."""
+        """Map channel means (..., C) to gates (..., C)."""
         return torch.sigmoid(self.expand(self.activation(self.reduce(context))))

@@ -1,4 +1,4 @@
-"""Less memory for more time."""
+"""Activation checkpointing: less memory for more compute."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpointed(module: nn.Module, *inputs: Any) -> Any:
-    """Runs a module, keeping its inputs only and computing the rest again where the backward pass needs it.
+    """Run a module and keep only its inputs; intermediate activations are recomputed in the backward pass.
 
-    Gradients are the same, and so are the statistics of batch normalisation, which see a batch once.
+    Gradients and the running statistics of batch normalisation are unchanged: statistics see each batch once.
     """
     again = functools.partial(_counted, module)
     return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
@@ -22,7 +22,7 @@ def checkpointed(module: nn.Module, *inputs: Any) -> Any:
 
 @contextmanager
 def _counted(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation leaves its running statistics alone: they have seen this batch already."""
+    """Do not update running statistics of batch normalisation within the block; they have seen this batch already."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

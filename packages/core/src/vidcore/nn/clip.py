@@ -1,4 +1,4 @@
-"""What a network can be given."""
+"""Input checks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from vidcore.errors import UserError
 
 
 def check_clip(clip: Tensor, network: str) -> None:
-    """Refuses what is not a batch of RGB clips (B, 3, T, H, W).
+    """Check that the input is a batch of RGB clips (B, 3, T, H, W).
 
     Raises:
-        UserError: Another rank or number of channels; names the ``network`` and the shape.
+        UserError: It has another number of dimensions or channels; the message names ``network`` and the shape.
     """
     if clip.ndim != 5 or clip.shape[1] != 3:
-        raise UserError(f"{network} takes clips of shape (B, 3, T, H, W), not {tuple(clip.shape)}")
+        raise UserError(f"{network} expects clips of shape (B, 3, T, H, W), got {tuple(clip.shape)}")

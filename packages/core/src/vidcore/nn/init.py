@@ -1,4 +1,4 @@
-"""How networks begin."""
+"""Weight initialisation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 
 def variance_scaling_(weight: Tensor, scale: float) -> None:
-    """Fills a kernel (out, in, …) with a normal of variance ``scale / fan_in`` that is cut at two deviations.
+    """Fill a weight (out, in, …) from a normal distribution of variance ``scale / fan_in``, truncated at two std.
 
-    Keras's ``VarianceScaling``: with scale 2 He's initialisation, with scale 1 LeCun's.
+    Keras's ``VarianceScaling``: scale 2 is He's initialisation, scale 1 LeCun's.
     """
-    # Cutting at two standard deviations narrows the normal to 0.8796 of its own.
+    # Truncation at two standard deviations reduces the standard deviation to 0.8796 of the original.
     std = math.sqrt(scale / weight[0].numel()) / 0.87962566103423978
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def draw_weights(network: nn.Module, scale: float) -> None:
-    """Draws convolutions and linear layers by :func:`variance_scaling_`; biases 0, batch normalisations as built."""
+    """Initialise convolutions and linear layers with ``variance_scaling_``, biases with 0; reset batch norms."""
     for module in network.modules():
         if isinstance(module, (nn.Conv3d, nn.Linear)):
             variance_scaling_(module.weight, scale)
@@ -29,7 +29,7 @@ def draw_weights(network: nn.Module, scale: float) -> None:
 
 
 def set_bn_momentum(network: nn.Module, momentum: float) -> None:
-    """Sets the weight of the newest batch in the running statistics of every batch normalisation."""
+    """Set the momentum (weight of the newest batch in the running statistics) of every batch normalisation."""
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = momentum

@@ -1,4 +1,4 @@
-"""Convolution and pooling with TensorFlow's "same" padding, which published networks were trained with."""
+"""Convolution and pooling with TensorFlow's "same" padding, as published networks were trained with."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from torch.nn import functional as F
 from torch.nn.grad import conv3d_weight
 
 Kernel = tuple[int, int, int]
-"""Of time, height, width."""
+"""Sizes in time, height and width."""
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's "same" padding of one axis: zeros before and after, for ``ceil(size / stride)`` outputs.
+    """Return TensorFlow's "same" padding of one axis: zeros before and after, for ``ceil(size / stride)`` outputs.
 
-    It depends on the size: with stride 2, an even size gets one zero more at the end than at the beginning.
+    It depends on the size: with stride 2, an even size is padded by one more zero at the end than at the start.
     """
     total = max(kernel - (size % stride or stride), 0)
     return total // 2, total - total // 2
 
 
 class SameConv3d(nn.Conv3d):
-    """A 3D convolution with TensorFlow's "same" padding, whatever the size of its input."""
+    """3D convolution with TensorFlow's "same" padding for any input size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, C', T', H', W'), each size divided by its stride and rounded up."""
+        """Map (B, C, T, H, W) to (B, C', T', H', W'); each size is divided by its stride and rounded up."""
         pads = [same_padding(*axis) for axis in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)]
-        # Zeros that both ends have are left to the convolution: padding a copy costs time and memory.
+        # The convolution pads symmetrically without a copy; pad explicitly only what differs between both ends.
         extra = [zeros for begin, end in reversed(pads) for zeros in (0, end - begin)]
         if any(extra):
             x = F.pad(x, extra)
         weight = self.weight
-        if x.device.type == "cpu":  # training there is about twice as fast with the channels last
+        if x.device.type == "cpu":  # training on CPU is about twice as fast in channels-last format
             x = x.contiguous(memory_format=torch.channels_last_3d)
             weight = weight.contiguous(memory_format=torch.channels_last_3d)
         padding = [begin for begin, _ in pads]
@@ -43,17 +43,17 @@ class SameConv3d(nn.Conv3d):
             if self.groups == 1 and self.kernel_size[0] > 1 and self.kernel_size[1:] == self.stride[1:] == (1, 1):
                 return _over_time(x, weight, self.stride[0], padding[0])
             if self.groups == x.shape[1] > 1:
-                if torch.is_autocast_enabled("cpu"):  # backward, outside of it, is not to meet two dtypes
+                if torch.is_autocast_enabled("cpu"):  # backward runs outside autocast and needs equal dtypes
                     x, weight = (value.to(torch.get_autocast_dtype("cpu")) for value in (x, weight))
                 return _DepthwiseOnCpu.apply(x, weight, self.stride, padding)
         return F.conv3d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 def _over_time(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """A convolution over time alone, as one in two dimensions, of which the other is all pixels.
+    """Compute a convolution over time only as a 2D convolution over time and flattened pixels.
 
-    PyTorch's own gradient of the kernel is wrong in bfloat16 (oneDNN's, three frames wide over two frames), and on one
-    thread it takes half as long again.
+    PyTorch's own kernel gradient is wrong in bfloat16 (oneDNN, kernel of three frames on two frames), and takes 1.5
+    times as long on one thread.
     """
     flat = x.flatten(3).contiguous(memory_format=torch.channels_last)
     kernel = weight.squeeze(-1).contiguous(memory_format=torch.channels_last)
@@ -61,10 +61,10 @@ def _over_time(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
 
 
 class _DepthwiseOnCpu(torch.autograd.Function):
-    """A depthwise convolution whose input's gradient is a forward convolution with the kernel turned round.
+    """Depthwise convolution whose input gradient is a forward convolution with the flipped kernel.
 
-    PyTorch's own gradient there takes 4 to 10 times as long, which was half of a training step. The kernel's gradient
-    is computed in float32: oneDNN's in bfloat16 holds garbage where the kernel reaches over more frames than there are.
+    PyTorch's own gradient takes 4 to 10 times as long, half of a training step. The kernel gradient is computed in
+    float32: in bfloat16, oneDNN's is garbage if the kernel is longer than the clip.
     """
 
     @staticmethod
@@ -82,8 +82,8 @@ class _DepthwiseOnCpu(torch.autograd.Function):
         grad_weight = conv3d_weight(x.to(wide), weight.shape, grad.to(wide), stride, padding, groups=groups)
         grad_weight = grad_weight.to(weight.dtype)
         kernel = weight.shape[2:]
-        # The gradient with zeros between its values where the stride left inputs out; then the padding that makes the
-        # full correlation exactly as large as the input.
+        # Insert zeros between the values of the gradient according to the stride, then pad it such that the full
+        # correlation has the size of the input.
         steps = [(n - 1) * s + 1 for n, s in zip(grad.shape[2:], stride, strict=True)]
         spread = grad
         if list(steps) != list(grad.shape[2:]):
@@ -97,10 +97,12 @@ class _DepthwiseOnCpu(torch.autograd.Function):
 
 
 class SameMaxPool3d(nn.Module):
-    """Maximum over 3 neighbours with stride 2 along some axes, with TensorFlow's "same" padding, which never wins.
+    """Max pooling over 3 neighbours with stride 2 along some axes, with TensorFlow's "same" padding.
+
+    Padded values never are the maximum.
 
     Args:
-        axes: Along which of time, height and width; the others are left alone.
+        axes: Whether to pool along time, height and width. Default: height and width.
     """
 
     def __init__(self, axes: tuple[bool, bool, bool] = (False, True, True)) -> None:
@@ -108,10 +110,10 @@ class SameMaxPool3d(nn.Module):
         self.axes = axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, C, T', H', W'), the pooled sizes halved and rounded up."""
+        """Map (B, C, T, H, W) to (B, C', T', H', W'); pooled sizes are halved and rounded up."""
         sizes = list(zip(x.shape[2:], self.axes, strict=True))
-        # As in an average, `ceil_mode` gives the padding at the end, which is all that an even size needs; PyTorch
-        # wants windows no larger than the input.
+        # `ceil_mode` pads at the end, which is all that an even size needs; PyTorch requires windows no larger than the
+        # input.
         kernel = [min(size, 3) if pooled else 1 for size, pooled in sizes]
         padding = [size % 2 if pooled and size >= 3 else 0 for size, pooled in sizes]
         stride = [2 if pooled else 1 for _, pooled in sizes]

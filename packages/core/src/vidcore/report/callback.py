@@ -1,4 +1,4 @@
-"""Watches a run, and when it is over writes its page and tells its loggers."""
+"""Callback that writes the report of a run and logs it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from vidcore.report.summary import Component, Summary, versions
 
 
 class Report(Callback):
-    """Writes ``report/`` in the run's folder at the end of a training, a validation or a test.
+    """Write ``report/`` in the run's folder at the end of a training, validation or test.
 
-    During the run it keeps a few numbers and the frames of a few videos. Whatever goes wrong with it is a warning: no
-    run is lost for a picture.
+    During the run, only a few numbers and the frames of a few videos are kept. Any error becomes a warning: the report
+    never stops a run.
 
     Args:
-        folder: The run's.
-        model: What the model is called.
-        data: What the data are called.
-        quiet: Whether the path of the page is not printed.
+        folder: Folder of the run.
+        model: Name of the model.
+        data: Name of the data set.
+        quiet: Whether not to print the path of the page. Default: False.
     """
 
     def __init__(self, folder: Path, model: str, data: str, quiet: bool = False) -> None:
@@ -46,33 +46,33 @@ class Report(Callback):
         self._runs: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The curves so far, so that a training that goes on continues them."""
+        """Return the training curves, so that a resumed training continues them."""
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See Lightning."""
+        """Restore the training curves."""
         self.history = list(state_dict["history"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins the entry of an epoch that a training goes on with in its middle, where Lightning begins none."""
+        """Start the history entry of an epoch resumed in its middle; Lightning skips on_train_epoch_start there."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins the epoch's entry in the history."""
+        """Start the history entry of the epoch."""
         self._began, self._validated = time.perf_counter(), False
         self._loss, self._steps = torch.zeros((), device=pl_module.device), 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds up the loss where it is: to read it would be to wait for the device."""
+        """Sum the loss on its device, without synchronisation."""
         self._trained = True
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor):
             self._loss, self._steps = self._loss + loss.detach(), self._steps + 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ends the entry, before the checkpoint of the epoch is written."""
+        """Complete the history entry, before the checkpoint of the epoch is written."""
         losses, steps = zip(*gathered((float(self._loss), self._steps)), strict=True)
         entry = {"epoch": trainer.current_epoch + 1.0, "seconds": time.perf_counter() - self._began}
         if sum(steps):
@@ -80,49 +80,49 @@ class Report(Callback):
         self.history.append(entry | (_metrics(trainer, "val") if self._validated else {}))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins to watch."""
+        """Start collecting."""
         self._watch(trainer, pl_module, sum(trainer.num_val_batches))
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins to watch."""
+        """Start collecting."""
         self._watch(trainer, pl_module, sum(trainer.num_test_batches))
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *step: Any, **rest: Any) -> None:
-        """Looks at what the model said."""
+        """Collect the output of a batch."""
         self._look(*step)
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *step: Any, **rest: Any) -> None:
-        """Looks at what the model said."""
+        """Collect the output of a batch."""
         self._look(*step)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds up over all processes."""
+        """Reduce over all processes."""
         self._validated = not trainer.sanity_checking
         self._add_up()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Adds up over all processes."""
+        """Reduce over all processes."""
         self._add_up()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the report of a validation by itself."""
+        """Write the report of a validation that is not part of a training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._write(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the report of a test."""
+        """Write the report of a test."""
         self._write(trainer, pl_module, "test")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the report of a training, with the pictures of its last validation; keeps it if nothing was trained.
+        """Write the report of a training with examples of its last validation; keep the old one if nothing was trained.
 
-        A finished training that is resumed ends before its first step, with nothing to show.
+        A finished training that is resumed ends before its first step.
         """
         page = self.folder / "report" / "index.html"
         if self._trained or not page.is_file():
             self._write(trainer, pl_module, "val")
         elif trainer.is_global_zero and not self.quiet:
-            print(f"report: {page}, of before: nothing was left to train", file=sys.stderr)
+            print(f"report: {page} (unchanged: training was already complete)", file=sys.stderr)
 
     def _watch(self, trainer: Trainer, pl_module: LightningModule, batches: float) -> None:
         assert isinstance(pl_module, VideoModule)
@@ -130,13 +130,13 @@ class Report(Callback):
 
     def _look(self, outputs: Any, batch: Any, index: int, loader: int = 0) -> None:
         if self._seen is not None and isinstance(outputs, dict) and "output" in outputs:
-            seen, self._seen = self._seen, None  # which it stays where this fails
-            with _harmless("watching the evaluation for the report"):
+            seen, self._seen = self._seen, None  # stop collecting if this fails
+            with _harmless("collecting examples for the report"):
                 seen.add(outputs["output"], batch, index)
                 self._seen = seen
 
     def _add_up(self) -> None:
-        """Average runs a clip of each component; all processes take part, whatever they have."""
+        """Average the number of runs per component and clip over all processes."""
         found = gathered(self._seen.totals() if self._seen else (0, {}))
         rows, names = sum(rows for rows, _ in found), {name for _, runs in found for name in runs}
         self._runs = {name: sum(runs.get(name, 0.0) for _, runs in found) / rows for name in names if rows}
@@ -145,7 +145,7 @@ class Report(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         with _harmless("the report"):
-            # matplotlib and jinja2 are imported where they are needed, which is once, at the end.
+            # Import matplotlib and jinja2 only here, at the end of a run.
             from vidcore.report import page, tracking
 
             assert isinstance(pl_module, VideoModule)
@@ -164,11 +164,11 @@ class Report(Callback):
             Component(name, parameters(part), module.costs()[name] / 1e9, self._runs.get(name, 1.0))
             for name, (part, _) in module.components().items()
         ]
-        if components and self._runs:  # a test has measured the same for a video, all of its views together
+        if components and self._runs:  # a test reports the measured value per video, summed over its views
             metrics.setdefault(f"{split}/gmacs", sum(part.gmacs * part.runs for part in components))
         judged = getattr(module.test_metrics if split == "test" else module.val_metrics, "judged", None)
         scores, targets = (value.cpu().numpy() for value in judged) if judged is not None else (None, None)
-        if scores is not None and np.isnan(scores).any():  # no figure would be true of them
+        if scores is not None and np.isnan(scores).any():  # figures would be wrong
             scores = targets = None
         config = self.folder / "config.yaml"
         return Summary(
@@ -191,7 +191,7 @@ class Report(Callback):
 
 
 def judged_clips(trainer: Trainer, module: VideoModule, split: str) -> int | None:
-    """Number of clips (videos, however many views each has) that the split's last evaluation judged."""
+    """Return the number of clips (distinct videos) in the last evaluation of the split."""
     judged = getattr(module.test_metrics if split == "test" else module.val_metrics, "judged", None)
     return len(judged[0]) if judged is not None else trainer.datamodule.sizes.get(split)  # type: ignore[attr-defined]
 

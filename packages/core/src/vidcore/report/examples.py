@@ -1,4 +1,4 @@
-"""What an evaluation leaves to be shown: some videos with what the model made of them, and how often its parts ran."""
+"""Collect examples and component usage of an evaluation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vidcore.task import Task
 from vidcore.video.render import frames_of
 
 EXAMPLES = 8
-"""How many videos are shown."""
+"""Number of videos shown."""
 
 SURE = 0.3
-"""The least score of a box that is drawn."""
+"""Minimum score of a box that is drawn."""
 
 
 @dataclass
 class Example:
-    """One video as the model saw it, its first view, and what was predicted from all of its views."""
+    """First view of a video, and the prediction from all of its views."""
 
     id: str
     frames: Tensor
@@ -34,19 +34,19 @@ class Example:
     predicted: str
     true: str
     right: bool | None
-    """Whether the prediction is the truth; None where that is no question of yes or no."""
+    """Whether the prediction is correct; None for tasks without a yes-or-no answer."""
     gmacs: float
     fps: float = 8.0
-    """At which to show the frames, in Hz."""
+    """Frame rate to show the frames at, in Hz."""
     trace: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Collector:
-    """Watches the batches of one evaluation.
+    """Collects examples from the batches of one evaluation.
 
     Args:
-        module: The model that is evaluated.
-        batches: How many batches are to come; the examples are spread over them.
+        module: The evaluated model.
+        batches: Number of batches; examples are spread over them.
         show: Whether this process keeps examples.
     """
 
@@ -59,7 +59,7 @@ class Collector:
         self._each = -(-EXAMPLES // max(1, int(min(batches, EXAMPLES)))) if show else 0
 
     def add(self, output: Output, batch: Batch, index: int) -> None:
-        """Takes in the batch of this number and what the model returned for it."""
+        """Add batch number ``index`` and the model's output for it."""
         rows, usage = len(batch["ids"]), output.usage or {}
         self._rows += rows
         for name, runs in self._runs.items():
@@ -71,12 +71,12 @@ class Collector:
                     self.examples.append(example(self.module, output, batch, video))
 
     def totals(self) -> tuple[int, dict[str, float]]:
-        """How many rows there were, and how often each component ran for them."""
+        """Return the number of rows, and the number of runs of each component."""
         return self._rows, {name: float(runs) for name, runs in self._runs.items()}
 
 
 def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Example:
-    """The video of that id in a batch, on the CPU."""
+    """Return one video of a batch as an example, on the CPU."""
     rows = [row for row, video_id in enumerate(batch["ids"]) if video_id == video]
     first, task = rows[0], module.task
     trace = {name: _on_cpu(value[first]) for name, value in output.trace.items()}

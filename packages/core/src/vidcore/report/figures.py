@@ -1,4 +1,4 @@
-"""Figures from numbers alone; each function returns a matplotlib figure and touches no global state."""
+"""Figures from plain numbers; each function returns a matplotlib figure and uses no global state."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from vidcore.classes import shown
 from vidcore.report.units import called, is_accuracy
 
 LEGIBLE = 50
-"""How many classes can be named along an axis."""
+"""Maximum number of classes that are named along an axis."""
 
 COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#64748b")
 GREY = "#94a3b8"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; a character that the font lacks is drawn as a box."""
+    """Write a figure as PNG; characters missing from the font are drawn as boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(path, dpi=150)
 
 
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss on the left, accuracy on the right, by epoch.
+    """Plot loss (left) and accuracy (right) by epoch.
 
     Args:
-        history: An entry an epoch: ``epoch`` from 1, and by ``split/name`` what was measured in it.
+        history: One entry per epoch: ``epoch`` from 1, and metrics as ``split/name``.
     """
     names = [name for name in dict.fromkeys(key for row in history for key in row) if "/" in name]
     groups = {
@@ -52,7 +52,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
                 label=f"{split} {called(name) if is_accuracy(name) else metric}",
                 marker="o" if len(points) < 30 else "",
                 markersize=3.5,
-                zorder=3 - index / 10,  # the first on top: equal curves are common
+                zorder=3 - index / 10,  # first curve on top, since curves often coincide
             )
         if title == "accuracy":
             axes.set_ylim(0, 1.02)
@@ -65,11 +65,11 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Share of each true class that was taken for each class.
+    """Plot the confusion matrix, normalised by true class.
 
     Args:
-        matrix: (K, K) counts, truth by prediction.
-        classes: K names; with more than fifty they are left out.
+        matrix: (K, K) counts, true class by predicted class.
+        classes: K names; omitted if there are more than fifty.
     """
     number = len(classes)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -99,11 +99,11 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def per_class(values: np.ndarray, classes: Sequence[str]) -> Figure:
-    """A bar a class, best first.
+    """Plot one bar per class, best first.
 
     Args:
-        values: (K,) fractions; NaN where a class did not occur.
-        classes: K names; with more than fifty they are left out.
+        values: (K,) fractions; NaN for classes that did not occur.
+        classes: K names; omitted if there are more than fifty.
     """
     known = [index for index in np.argsort(-values, kind="stable") if not np.isnan(values[index])]
     figure = Figure(figsize=(7.0, max(2.0, min(10.0, 0.8 + 0.24 * len(known)))), layout="constrained")
@@ -121,12 +121,12 @@ def per_class(values: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def accuracy_gmacs(points: Mapping[str, tuple[float, float]], this: str, metric: str) -> Figure:
-    """Accuracy against compute: this run, and others to compare it with.
+    """Plot accuracy against compute of this run and others.
 
     Args:
-        points: By run, GMACs a video and accuracy in [0, 1].
-        this: The run that is marked.
-        metric: What the accuracy is called.
+        points: GMACs per video and accuracy in [0, 1] by run.
+        this: Name of the run to highlight.
+        metric: Name of the accuracy metric.
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -152,22 +152,22 @@ def accuracy_gmacs(points: Mapping[str, tuple[float, float]], this: str, metric:
     axes.margins(x=0.25)
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(xlabel="GMACs a video", ylabel=metric)
+    axes.set(xlabel="GMACs per video", ylabel=metric)
     _plain(axes)
     return figure
 
 
 def histogram(values: Mapping[str, np.ndarray], unit: str) -> Figure:
-    """Share of each split's videos by a quantity; on a logarithmic axis where it spans more than a factor of 20.
+    """Plot the distribution of a quantity over each split's videos; logarithmic if it spans more than a factor of 20.
 
     Args:
-        values: By split, (N,) positive numbers; at least one.
-        unit: What they are.
+        values: (N,) positive numbers by split; at least one.
+        unit: Label of the axis.
     """
     every = np.concatenate(list(values.values()))
     low, high = float(every.min()), float(every.max())
     logarithmic = high > 20 * low > 0
-    if high - low < 1e-6 * high:  # all alike
+    if high - low < 1e-6 * high:  # all equal
         low, high = 0.9 * low, 1.1 * high
     edges = np.geomspace(low, high, 41) if logarithmic else np.linspace(low, high, 41)
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
@@ -189,7 +189,7 @@ def histogram(values: Mapping[str, np.ndarray], unit: str) -> Figure:
 
 
 def frame_sizes(sizes: np.ndarray) -> Figure:
-    """A dot for each size of frame, its area the number of videos.
+    """Plot one dot per frame size; its area shows the number of videos.
 
     Args:
         sizes: (N, 2) width and height in pixels.
@@ -210,11 +210,11 @@ def frame_sizes(sizes: np.ndarray) -> Figure:
 
 
 def class_counts(counts: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """How many labels each class has, by split, the most frequent first.
+    """Plot the number of labels per class and split, most frequent first.
 
     Args:
-        counts: By split, (K,).
-        classes: K names; with more than fifty they are left out.
+        counts: (K,) by split.
+        classes: K names; omitted if there are more than fifty.
     """
     order = np.argsort(-np.sum(list(counts.values()), axis=0), kind="stable")
     few = len(classes) <= LEGIBLE
@@ -251,5 +251,5 @@ def _plain(axes: Axes) -> None:
 
 
 def _short(name: str, length: int = 28) -> str:
-    """A name as matplotlib's text, which would read what stands between two dollar signs as a formula."""
+    """Shorten a name and escape dollar signs, which matplotlib would read as a formula."""
     return shown(name, length).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Pages from templates."""
+"""HTML pages from templates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jinja2 import Environment
 
 
 def rendered(package: str, template: str, **values: Any) -> str:
-    """Render a template that lies in ``package``, with the style sheet of reports."""
+    """Render a template of a package with the style sheet of reports."""
     text = files(package).joinpath(template).read_text(encoding="utf-8")
     style = files("vidcore.report").joinpath("style.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

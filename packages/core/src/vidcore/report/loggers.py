@@ -1,4 +1,4 @@
-"""Loggers that write into the run's folder, and go on there when the run does."""
+"""Loggers that write to the run's folder and continue there when the run is resumed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vidcore.writing import replacing
 
 
 def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: Any) -> Logger:
-    """A logger of that class; Lightning's CSV, TensorBoard and W&B loggers write into the run's folder.
+    """Create a logger; Lightning's CSV, TensorBoard and W&B loggers write to the run's folder.
 
     Args:
-        folder: The run's.
-        step: The first step that is to come, where the run is continued; None: it is new.
-        cls: The logger's class.
-        **arguments: Of the class.
+        folder: Folder of the run.
+        step: First step to log if the run is resumed; None for a new run.
+        cls: Class of the logger.
+        **arguments: Arguments of the class.
     """
     if issubclass(cls, (CSVLogger, TensorBoardLogger)):
         arguments |= {"save_dir": str(folder.parent), "name": "", "version": folder.name}
@@ -37,7 +37,7 @@ def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: An
     if issubclass(cls, TensorBoardLogger) and step is not None:
         arguments["purge_step"] = step
     if issubclass(cls, WandbLogger):
-        arguments["save_dir"] = str(folder.absolute())  # W&B writes from a process with a folder of its own
+        arguments["save_dir"] = str(folder.absolute())  # W&B writes from a process with another working folder
         if not is_utf8(arguments["save_dir"]):
             raise UserError(f"W&B cannot write to {folder.absolute()}, which is not UTF-8: run vid in another folder")
         arguments["project"] = arguments.get("project") or os.environ.get("WANDB_PROJECT", "vidcore")
@@ -51,7 +51,7 @@ def logger_in(folder: Path, step: int | None, cls: type[Logger], **arguments: An
 
 
 def _hiding(cls: type[Logger]) -> type[Logger]:
-    """The class, with a W&B run that is not told the passwords and tokens of URLs on the command line."""
+    """Return a subclass that hides passwords and tokens of URLs in ``sys.argv`` from the W&B run."""
 
     class Hiding(cls):  # type: ignore[valid-type,misc]
         @property
@@ -67,7 +67,7 @@ def _hiding(cls: type[Logger]) -> type[Logger]:
 
 @contextmanager
 def wandb_ends() -> Iterator[None]:
-    """Ends the W&B run with the block, as failed where that fails; there is none unless its logger was chosen."""
+    """Finish the W&B run, if there is one, at the end of the block; mark it as failed if the block fails."""
     failed = True
     try:
         yield
@@ -91,13 +91,13 @@ def wandb_discards() -> None:
 
 
 class ContinuedCSVLogger(CSVLogger):
-    """Goes on with the ``metrics.csv`` that is there, where Lightning's deletes it.
+    """CSV logger that continues an existing ``metrics.csv``, which Lightning's would delete.
 
-    What an interrupted run wrote after its last checkpoint is dropped, since these steps are made once more.
+    Rows that an interrupted run wrote after its last checkpoint are dropped, since these steps are repeated.
 
     Args:
-        step: The first step that is to come.
-        **arguments: See Lightning's logger.
+        step: First step to log.
+        **arguments: Passed to ``CSVLogger``.
     """
 
     def __init__(self, *, step: int, **arguments: Any) -> None:
@@ -107,7 +107,7 @@ class ContinuedCSVLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """Lightning's writer, with the rows before the step."""
+        """Lightning's writer, with the existing rows before ``step``."""
         if self._experiment is None:
             self._experiment = _KeepingWriter(log_dir=self.log_dir)
             self._experiment.keep(self._step)
@@ -116,7 +116,7 @@ class ContinuedCSVLogger(CSVLogger):
 
 class _KeepingWriter(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
-        """Nothing: this is where Lightning's deletes the file."""
+        """Do not delete the existing file."""
 
     def keep(self, before: int) -> None:
         path = Path(self.metrics_file_path)
@@ -124,7 +124,7 @@ class _KeepingWriter(ExperimentWriter):
             return
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            # A line that was cut short when the run was killed has no number where the step belongs.
+            # A line truncated when the run was killed may have no valid step.
             rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < before]
             self.metrics_keys = sorted(reader.fieldnames or [])
         with replacing(path) as part, part.open("w", newline="") as file:
@@ -134,7 +134,7 @@ class _KeepingWriter(ExperimentWriter):
 
 
 def _wandb_id(folder: Path) -> str | None:
-    """The id of the W&B run in a folder, from the name of the folder that W&B keeps for it."""
+    """Return the id of the W&B run in a folder, from the name of W&B's own subfolder."""
     runs = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.stat().st_mtime)
     found = [match[1] for path in runs if (match := re.fullmatch(r"(?:offline-)?run-\d+_\d+-(.+)", path.name))]
     return found[-1] if found else None

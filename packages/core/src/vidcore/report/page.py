@@ -1,4 +1,4 @@
-"""Writes the page of a run: figures as PNG, examples as mp4, and one HTML file that shows them."""
+"""Report page of a run: figures as PNG, examples as mp4, and one HTML file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from vidcore.video.render import draw
 
 
 def write(summary: Summary, folder: Path, runs: Path) -> None:
-    """Writes ``index.html``, ``summary.json`` and all that the page shows into a folder.
+    """Write ``index.html``, ``summary.json`` and the figures and examples of the page to a folder.
 
     Args:
-        summary: What to show.
-        folder: Where to write; files of an earlier page are replaced.
-        runs: The folder of all runs, in which to look for others to compare with.
+        summary: Content of the page.
+        folder: Output folder; existing files are replaced.
+        runs: Folder of all runs, searched for runs to compare with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = []
@@ -54,7 +54,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
 
 
 def tiles(summary: Summary) -> list[dict[str, str]]:
-    """The figures at the head of the page: accuracy first, then cost, time and memory."""
+    """Return the headline figures of the page: accuracy first, then compute, time and memory."""
     names = [name for name in summary.metrics if name.startswith(f"{summary.split}/")]
     accuracy = sorted((name for name in names if is_accuracy(name)), key=lambda name: name != summary.main)
     cost = [f"{summary.split}/{name}" for name in COST if f"{summary.split}/{name}" in names]
@@ -72,7 +72,7 @@ def tiles(summary: Summary) -> list[dict[str, str]]:
 
 
 def pictures(summary: Summary, runs: Path) -> Iterator[tuple[str, str, Figure]]:
-    """File name, heading and figure of everything that can be drawn from these numbers."""
+    """Yield file name, heading and figure for each figure that the summary has data for."""
     split = {"val": "validation"}.get(summary.split, summary.split)
     if summary.history:
         yield "curves", "Training", figures.curves(summary.history)
@@ -96,7 +96,7 @@ def pictures(summary: Summary, runs: Path) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _example(number: int, example: Example, folder: Path) -> dict[str, Any]:
-    """Writes the video and its first frame; returns what the page says of them."""
+    """Write the video and its first frame; return its entry on the page."""
     lines = [example.predicted, f"{example.gmacs:.4g} GMACs"]
     drawn = draw(example.frames, lines, example.trace)
     write_video(folder / f"example_{number}.mp4", drawn, fps=example.fps)

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, and elsewhere a line an epoch."""
+"""Progress of a training: a bar on a terminal, otherwise one line per epoch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from vidcore.report.units import written
 
 
 def progress() -> ProgressBar:
-    """What suits the place that the output goes to."""
+    """Return a progress bar for a terminal, or one that prints lines."""
     return Bar() if get_console().is_terminal else Lines()
 
 
 class Clock:
-    """Tells from the epochs since it was made how long those to come will take."""
+    """Estimates the remaining time from the epochs since its creation."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.began, self.first = time.perf_counter(), trainer.current_epoch
 
     def left(self, trainer: Trainer, done: int) -> str:
-        """Hours, minutes and seconds from the end of ``done`` epochs to that of the last; empty if that is unknown."""
+        """Return the time (h:mm:ss) from the end of epoch ``done`` to the end of the last epoch; empty if unknown."""
         if done <= self.first or not trainer.max_epochs or trainer.max_epochs < done:
             return ""
         each = (time.perf_counter() - self.began) / (done - self.first)
@@ -34,23 +34,23 @@ class Clock:
 
 
 class Bar(RichProgressBar):
-    """Rich's bar with epochs counted from 1, and the time that is left of the whole training."""
+    """Rich progress bar with epochs counted from 1 and the remaining time of the whole training."""
 
     _clock: Clock | None = None
     _left = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         super().on_train_start(trainer, pl_module)
         self._clock = Clock(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says how long the rest will take."""
+        """Update the remaining time."""
         self._left = self._clock.left(trainer, trainer.current_epoch) if self._clock else ""
         super().on_train_epoch_start(trainer, pl_module)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Loss and validation metrics; ``left`` is to the end of the last epoch."""
+        """Return loss and validation metrics; ``left`` is the time to the end of the last epoch."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return ({"left": self._left} if self._left else {}) | metrics
@@ -61,27 +61,27 @@ class Bar(RichProgressBar):
 
 
 class Lines(ProgressBar):
-    """One line an epoch on standard error, for log files."""
+    """One line per epoch on standard error, for log files."""
 
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
 
     def disable(self) -> None:
-        """Says nothing from now on, as in all processes but the first."""
+        """Stop printing, as in all processes but the first."""
         self._enabled = False
 
     def enable(self) -> None:
-        """Speaks again."""
+        """Print again."""
         self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._clock = Clock(trainer)
         self._epoch_began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the line."""
+        """Print the line."""
         now = time.perf_counter()
         took, self._epoch_began = now - self._epoch_began, now
         if not self._enabled:

@@ -1,4 +1,4 @@
-"""The numbers behind a page: plain values, no trainer and no model."""
+"""Content of a report page: plain values, independent of trainer and model."""
 
 from __future__ import annotations
 
@@ -21,57 +21,57 @@ from vidcore.task import Task
 
 @dataclass(frozen=True)
 class Component:
-    """A costed part of the model."""
+    """Component of the model and its cost."""
 
     name: str
     parameters: int
     gmacs: float
-    """Of one run."""
+    """GMACs of one run."""
     runs: float
-    """A clip, on average over the evaluation."""
+    """Mean number of runs per clip over the evaluation."""
 
 
 @dataclass
 class Summary:
-    """What a training or an evaluation came to."""
+    """Summary of a training or an evaluation."""
 
     run: str
-    """The run's folder below the folder of all runs, such as ``movinet_ssv2/version_3``."""
+    """Path of the run below the folder of all runs, such as ``movinet_ssv2/version_3``."""
     model: str
     data: str
     split: str
-    """``val`` or ``test``: what :attr:`metrics`, :attr:`scores` and :attr:`examples` are of."""
+    """Split of the metrics, scores and examples: ``val`` or ``test``."""
     task: Task
     parameters: int
     metrics: Mapping[str, float]
-    """By ``split/name``, fractions for accuracy; ``split/gmacs`` is there if it is known."""
+    """Metrics as ``split/name``; accuracy as fractions; ``split/gmacs`` if known."""
     clips: int | None = None
-    """Number of clips that :attr:`metrics` are of."""
+    """Number of clips that the metrics are computed from."""
     components: Sequence[Component] = ()
     history: Sequence[Mapping[str, float]] = ()
-    """An entry an epoch: ``epoch`` from 1, ``train/loss``, and the validation's metrics."""
+    """One entry per epoch: ``epoch`` from 1, ``train/loss``, and validation metrics."""
     scores: np.ndarray | None = None
-    """(N, K), one row per video, see :func:`vidcore.metrics.video_scores`."""
+    """(N, K), one row per video, see ``vidcore.metrics.video_scores``."""
     targets: np.ndarray | None = None
-    """(N,) class indices, or (N, K) 0 and 1 for several labels."""
+    """(N,) class indices, or (N, K) 0 and 1 for multi-label tasks."""
     examples: Sequence[Example] = ()
     config: str = ""
-    """The run's configuration as YAML."""
+    """Configuration of the run as YAML."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
-        """The metric that the task is judged by, as ``split/name``."""
+        """Main metric of the task, as ``split/name``."""
         return f"{self.split}/{MAIN_METRIC[self.task.kind]}"
 
     @property
     def point(self) -> tuple[float, float] | None:
-        """GMACs a video and accuracy, if both are known."""
+        """GMACs per video and main metric, if both are known."""
         gmacs, accuracy = self.metrics.get(f"{self.split}/gmacs"), self.metrics.get(self.main)
         return None if gmacs is None or accuracy is None else (gmacs, accuracy)
 
     def as_dict(self) -> dict[str, Any]:
-        """What other runs' pages and programs want to know."""
+        """Return the content of ``summary.json``, which other runs' pages read."""
         return {
             "run": self.run,
             "model": self.model,
@@ -88,7 +88,7 @@ class Summary:
 
 
 def points(summary: Summary, runs: Path) -> dict[str, tuple[float, float]]:
-    """GMACs and accuracy of this run, and of the runs beside it that were judged on the same split of the same data."""
+    """Return GMACs and accuracy of this run and of neighbouring runs evaluated on the same split of the same data."""
     found: dict[str, tuple[float, float]] = {}
     ours = summary.as_dict()
     for path in sorted(runs.glob("*/*/report/summary.json")):
@@ -96,17 +96,17 @@ def points(summary: Summary, runs: Path) -> dict[str, tuple[float, float]]:
             theirs = json.loads(path.read_text())
             if all(theirs[key] == ours[key] for key in ("data", "classes", "main")):
                 point = (theirs["metrics"][f"{summary.split}/gmacs"], theirs["metrics"][summary.main])
-                if all(map(math.isfinite, point)):  # TypeError: null, which was not a number
+                if all(map(math.isfinite, point)):  # raises TypeError for null, i.e. NaN
                     found[theirs["run"]] = point
         except (OSError, ValueError, LookupError, TypeError):
-            continue  # of another version, or being written
+            continue  # written by another version, or incomplete
     if summary.point is not None:
         found[summary.run] = summary.point
     return found
 
 
 def versions() -> dict[str, str]:
-    """Python, the libraries that compute, vidcore and all installed plugins, with their versions."""
+    """Return the versions of Python, the main libraries, vidcore and all installed plugins."""
     found = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "lightning", "vidcore"):
         try:

@@ -1,4 +1,4 @@
-"""What W&B is told beyond the metrics that Lightning logs."""
+"""Log the report of a run to W&B."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def log_report(run: Run, summary: Summary, folder: Path) -> None:
-    """Logs the FLOPs table, accuracy against GMACs, the confusion matrix, the figures and the rendered examples.
+    """Log the FLOPs table, accuracy against GMACs, the confusion matrix, figures and rendered examples.
 
     Args:
-        run: The W&B run.
-        summary: What the run came to.
-        folder: Where :func:`vidcore.report.page.write` wrote the figures and examples.
+        run: W&B run.
+        summary: Summary of the run.
+        folder: Folder with the figures and examples written by ``vidcore.report.page.write``.
     """
     import wandb
 
@@ -27,7 +27,7 @@ def log_report(run: Run, summary: Summary, folder: Path) -> None:
     logged: dict[str, Any] = {}
     rows = [[part.name, part.parameters, part.gmacs, part.runs, part.gmacs * part.runs] for part in summary.components]
     run.summary.update({"parameters": summary.parameters})
-    logged["flops"] = wandb.Table(["component", "parameters", "GMACs a run", "runs a clip", "GMACs a clip"], rows)
+    logged["flops"] = wandb.Table(["component", "parameters", "GMACs per run", "runs per clip", "GMACs per clip"], rows)
     if summary.point is not None:
         metric = MAIN_METRIC[summary.task.kind]
         table = wandb.Table(["GMACs", metric], [list(summary.point)])

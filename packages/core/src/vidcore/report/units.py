@@ -1,33 +1,33 @@
-"""How figures are written: accuracy as a percentage, cost, time and memory with their units."""
+"""Format metrics: accuracy as percentage; compute, time and memory with units."""
 
 from __future__ import annotations
 
 import math
 
 ACCURACY = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class accuracy", "map": "mAP", "map50": "mAP at 0.5"}
-"""Metrics that are fractions in [0, 1], and what they are called."""
+"""Display names of metrics that are fractions in [0, 1]."""
 
 COST = {
-    "gmacs": ("compute a video", "GMACs"),
-    "ms": ("time a video", "ms"),
+    "gmacs": ("compute per video", "GMACs"),
+    "ms": ("time per video", "ms"),
     "peak_memory_mb": ("peak memory", "MB"),
 }
-"""What else a test measures: what it is called, and its unit."""
+"""Display name and unit of the other metrics of a test."""
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether ``split/name`` is a fraction that is shown as a percentage."""
+    """Return whether metric ``split/name`` is a fraction that is shown as a percentage."""
     return metric.rpartition("/")[2] in ACCURACY
 
 
 def called(metric: str) -> str:
-    """``test/top1`` as a reader would say it."""
+    """Return the display name of a metric such as ``test/top1``."""
     name = metric.rpartition("/")[2]
     return ACCURACY.get(name) or COST.get(name, (name, ""))[0]
 
 
 def written(metric: str, value: float) -> str:
-    """The value of ``split/name`` with its unit; three or four digits are enough to read."""
+    """Format the value of metric ``split/name`` with its unit, with three or four digits."""
     name = metric.rpartition("/")[2]
     if math.isnan(value):
         return "unknown"

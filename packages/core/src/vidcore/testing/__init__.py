@@ -1,4 +1,4 @@
-"""The conformance suite: a model's author derives one test class from :class:`ModelConformance`. Needs pytest."""
+"""Conformance tests: the author of a model subclasses ``ModelConformance``. Requires pytest."""
 
 from vidcore.testing.answers import AnswerTests
 from vidcore.testing.batches import tiny_batch
@@ -11,7 +11,7 @@ __all__ = ["ModelConformance", "tiny_batch"]
 
 
 class ModelConformance(AnswerTests, TrainingTests, CheckpointTests, CostTests, StreamTests):
-    """What every model of vidcore must fulfil. A subclass whose name begins with ``Test`` is what pytest runs.
+    """Tests that every vidcore model must pass. Name the subclass ``Test…``, so that pytest collects it.
 
     Example:
         >>> class TestMeanFrame(ModelConformance):
@@ -20,11 +20,12 @@ class ModelConformance(AnswerTests, TrainingTests, CheckpointTests, CostTests, S
         ...     macs = 123_456
 
     Attributes:
-        name: The name under which the model is installed, or its class.
-        batch: At least two rows with targets, frames normalised. The task is that of the targets.
-        macs: Multiply-accumulates of one row of ``batch``; their mean where rows use different amounts.
-        options: Arguments of the model beside the task. Frames and size come from ``batch`` unless ``clip`` is here.
+        name: Name of the model's entry point, or its class.
+        batch: Batch of at least two rows with targets and normalised frames. The targets define the task.
+        macs: MACs of one row of ``batch``; the mean if rows differ.
+        options: Arguments of the model besides the task. Frames and size are set to those of ``batch`` unless ``clip``
+            is given.
 
-    A test of something that the model does not do is skipped with the reason. Where a test cannot hold by the method's
-    own design, override it and say why: ``def test_…(self): pytest.skip("…")``.
+    A test of a feature that the model lacks is skipped with the reason. If the method's design makes a test impossible,
+    override it and state why: ``def test_…(self): pytest.skip("…")``.
     """

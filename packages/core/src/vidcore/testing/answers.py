@@ -1,4 +1,4 @@
-"""What a model answers."""
+"""Tests of a model's results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from vidcore.training.optim import Optim
 
 
 class AnswerTests(Suite):
-    """Installation, construction, and ``forward``."""
+    """Tests of installation, construction, and ``forward``."""
 
     def test_is_installed_under_its_name(self) -> None:
-        """The entry point loads, and is what saved configs and checkpoints call it."""
+        """The entry point loads, and its alias is the class path in saved configs and checkpoints."""
         found = self.model_class()
         assert isinstance(found, type) and issubclass(found, VideoModule), f"{found!r} is not a VideoModule class"
         if not isinstance(self.name, str):
@@ -35,7 +35,7 @@ class AnswerTests(Suite):
         )
 
     def test_takes_the_common_options(self) -> None:
-        """``**kwargs`` reach :class:`~vidcore.VideoModule`: each has an effect under its own name."""
+        """``**kwargs`` reach ``VideoModule``: each option takes effect under its own name."""
         given = {"optim": Optim("sgd", lr=0.125), "label_smoothing": 0.125, "weights": "start.ckpt"}
         model = self.build(**given)
         for option, value in given.items():
@@ -45,12 +45,12 @@ class AnswerTests(Suite):
         shapes = {name: tuple(value.shape[1:]) for name, value in self.batch["inputs"].items()}
         wanted = {name: tuple(value.shape[1:]) for name, value in model.example_batch()["inputs"].items()}
         assert wanted == shapes, (
-            f"a row of the suite's batch is {shapes}, but with clip={clip} the model asks for {wanted}: "
+            f"a row of the suite's batch is {shapes}, but with clip={clip} the model expects {wanted}: "
             "pass **kwargs on to super().__init__, or correct the batch"
         )
 
     def test_starts_the_same_from_the_same_seed(self) -> None:
-        """Weights are drawn from torch's generator, numpy's or Python's, which ``--seed_everything`` seeds."""
+        """Weights are drawn from the generators of torch, numpy or Python, which ``--seed_everything`` seeds."""
         first, second = self.build().state_dict(), self.build().state_dict()
         for name, value in first.items():
             if isinstance(value, Tensor):
@@ -59,15 +59,15 @@ class AnswerTests(Suite):
                 )
 
     def test_output_has_the_form_that_the_task_asks_for(self) -> None:
-        """Shapes, dtypes, finite values."""
+        """The output has the shapes and dtypes of the task, and finite values."""
         output, rows, task = run(self.model(), self.batch), len(self.batch["ids"]), task_of(self.batch)
         if task.kind != "detection":
-            assert output.logits is not None, "Output.logits is missing, which this task is judged by"
+            assert output.logits is not None, "Output.logits is missing, which this task requires"
             assert output.logits.shape == (rows, task.num_classes), (
                 f"logits are {tuple(output.logits.shape)}, not (B, K) = {(rows, task.num_classes)}"
             )
         else:
-            assert output.detections is not None, "Output.detections is missing, which this task is judged by"
+            assert output.detections is not None, "Output.detections is missing, which this task requires"
             assert len(output.detections) == rows, f"{len(output.detections)} rows of detections for {rows} rows"
             frames = self.batch["inputs"]["rgb"].shape[2]
             for found in output.detections:
@@ -85,13 +85,13 @@ class AnswerTests(Suite):
                 assert value.isfinite().all(), f"{name} hold NaN or infinity for a batch of noise"
 
     def test_eval_is_deterministic(self) -> None:
-        """In eval mode the same batch gets the same answer, whatever the seed."""
+        """In eval mode the same batch gives the same results, whatever the seed."""
         model = self.model()
         text = difference(ask(model, self.batch), ask(model, self.batch, seed=1))
         assert not text, f"in eval mode, {text} from one time to the next: draw only where self.training"
 
     def test_rows_do_not_influence_each_other(self) -> None:
-        """In eval mode a row alone gets the answer that it gets in a batch."""
+        """In eval mode a row alone gives the same results as in a batch."""
         model = self.model()
         together = self.answers(model, self.batch)
         alone = [ask(model, row_of(self.batch, row))[0] for row in range(len(together))]
@@ -99,7 +99,7 @@ class AnswerTests(Suite):
         assert not text, f"in a batch and alone, {text}: something is computed over the batch's dimension"
 
     def test_forward_leaves_the_batch_alone(self) -> None:
-        """What is in the batch is the same after ``forward``."""
+        """``forward`` does not change the batch."""
         for mode in (False, True):
             model, batch = self.model().train(mode), self.new_batch()
             with torch.no_grad():
@@ -111,7 +111,7 @@ class AnswerTests(Suite):
                 assert same, f"forward changes batch{where}: do not work in place on what the batch holds"
 
     def test_needs_no_target_to_predict(self) -> None:
-        """``predict_step`` on an unlabelled batch gives one row a video, ready for JSON."""
+        """``predict_step`` on an unlabelled batch returns one JSON-compatible row per video."""
         model, batch = self.model(), without_target(self.batch)
         try:
             output = run(model, batch)

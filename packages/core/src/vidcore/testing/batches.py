@@ -1,4 +1,4 @@
-"""A batch to test with."""
+"""Batches for tests."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def tiny_batch(
     segments: int = 1,
     audio_samples: int = 0,
 ) -> Batch:
-    """A batch of noise with targets, the same in every call.
+    """Create a batch of noise with targets, identical in every call.
 
     Args:
-        rows: B.
-        frames: T, the frames of a row over all segments; 0: no ``rgb``.
-        size: Height and width in pixels.
-        classes: K. The highest class occurs, so that the targets tell how many there are.
-        kind: What the targets are; ``detection``: one box in each frame.
-        segments: S, in which sound comes.
-        audio_samples: Samples of sound a segment, ``audio_rate · audio_seconds`` of the clip spec; 0: no sound.
+        rows: B. Default: 2.
+        frames: T, number of frames per row over all segments; 0 for no ``rgb``. Default: 8.
+        size: Height and width in pixels. Default: 32.
+        classes: K. The highest class occurs, so that the targets define the number of classes. Default: 3.
+        kind: Kind of the targets; ``detection``: one box per frame. Default: ``single_label``.
+        segments: S, number of audio segments. Default: 1.
+        audio_samples: Audio samples per segment, ``audio_rate · audio_seconds`` of the clip spec; 0 for no audio.
+            Default: 0.
     """
     generator = torch.Generator().manual_seed(0)
     inputs: dict[str, Tensor] = {}
@@ -54,7 +55,7 @@ def tiny_batch(
 
 
 def task_of(batch: Batch) -> Task:
-    """The task that the targets of a batch belong to, with as many classes as they show."""
+    """Return the task of a batch's targets, with as many classes as they contain."""
     target = batch["target"]
     if isinstance(target, list):
         return Task.numbered(1 + max(int(row["labels"].max()) for row in target if len(row["labels"])), "detection")
@@ -64,14 +65,14 @@ def task_of(batch: Batch) -> Task:
 
 
 def without_target(batch: Batch) -> Batch:
-    """A copy as it comes when nothing is labelled."""
+    """Return a copy without targets, as for unlabelled data."""
     unlabelled = copy.deepcopy(batch)
     del unlabelled["target"]
     return unlabelled
 
 
 def row_of(batch: Batch, row: int) -> Batch:
-    """A copy of one row, as a batch."""
+    """Return a copy of one row, as a batch."""
     only = slice(row, row + 1)
     single = copy.deepcopy(batch)
     single["inputs"] = {name: value[only] for name, value in single["inputs"].items()}

@@ -1,4 +1,4 @@
-"""What is saved of a model, and what of it can be used elsewhere."""
+"""Tests of checkpoints and export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vidcore.weights import reason_of
 
 
 class CheckpointTests(Trained):
-    """Checkpoints and exported programs."""
+    """Tests of checkpoints and exported programs."""
 
     def test_checkpoint_holds_no_pickle(self) -> None:
         """A checkpoint of a real Trainer loads with ``weights_only=True``, which runs no code."""
@@ -35,7 +35,7 @@ class CheckpointTests(Trained):
             ) from error
 
     def test_checkpoint_alone_predicts_the_same(self) -> None:
-        """``load_module`` needs the file only, and its model gives the same outputs as the saved one."""
+        """A model loaded from the checkpoint file alone gives the same results as the saved one."""
         training = self.training()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.ckpt"
@@ -56,7 +56,7 @@ class CheckpointTests(Trained):
         )
 
     def test_export_equals_eager(self) -> None:
-        """``torch.export`` of one row gives a program that answers to another row as the model does."""
+        """A program exported with one row gives the same results as the model for another row."""
         model = self.model()
         self.answers(model, self.batch)
         example, other = (without_target(row_of(self.batch, row)) for row in (0, 1))
@@ -79,7 +79,7 @@ class CheckpointTests(Trained):
         expected = [{name: value for name, value in theirs[0].items() if name != "step_logits"}]
         text = difference([row_answers(ours, 0)], expected)
         assert not text, (
-            f"exported and eager, {text}: forward turns tensors into Python numbers, or does otherwise when exported"
+            f"exported and eager, {text}: forward converts tensors to Python numbers, or behaves differently in export"
         )
 
 

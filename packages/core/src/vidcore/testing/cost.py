@@ -1,4 +1,4 @@
-"""What a model costs, and what it says of that."""
+"""Tests of a model's cost and usage."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from vidcore.testing.suite import Suite, run, seeded
 
 
 class CostTests(Suite):
-    """MACs by component, and :attr:`vidcore.Output.usage`."""
+    """Tests of MACs by component, and of ``Output.usage``."""
 
     def test_every_operation_is_counted(self) -> None:
-        """Each component's MACs can be counted; an operation without a formula is named."""
+        """The MACs of each component can be counted; operators without a formula are named."""
         costs = self.try_costs()
         if isinstance(costs, Exception):
             raise AssertionError(f"{type(costs).__name__}: {costs}") from costs
 
     def test_macs_are_as_expected(self) -> None:
-        """A row of the batch costs what the suite's ``macs`` says."""
+        """The MACs of one row of the batch equal the suite's ``macs``."""
         model = self.model()
         found = float(self.macs_of(run(model, self.batch)).mean())
         if abs(found - self.macs) >= 0.5:
             parts = ", ".join(f"{name} {macs:,}" for name, macs in self.costs().items())
-            raise AssertionError(f"a row takes {found:,.0f} MACs, not {self.macs:,.0f}; one run of each part: {parts}")
+            raise AssertionError(f"expected {self.macs:,.0f} MACs per row, got {found:,.0f}; one run of each: {parts}")
 
     def test_counted_macs_are_executed(self) -> None:
-        """What runs in ``forward`` is what Σ usage·cost says: nothing is left out, nothing is counted in vain."""
+        """The MACs executed in ``forward`` equal Σ usage·cost: none is missing, and none is counted in vain."""
         model, batch = self.model(), self.new_batch()
         said = int(self.macs_of(run(model, batch)).sum())
         with torch.no_grad(), seeded():
             ran = executed_macs(lambda: model(batch))
         assert ran == said, (
-            f"forward executes {ran:,} MACs for the batch, and says {said:,}: components() must name every part that "
+            f"forward executes {ran:,} MACs for the batch but reports {said:,}: components() must name every part that "
             "multiplies, and Output.usage how often each ran for each row"
         )
 
     def test_usage_is_of_the_components(self) -> None:
-        """``Output.usage`` has a number of runs, 0 or more, for each row, of components that there are."""
+        """``Output.usage`` gives a number of runs, 0 or more, for each row, for existing components."""
         model = self.model()
         usage, rows = run(model, self.batch).usage, len(self.batch["ids"])
         if usage is None:
-            pytest.skip("it says nothing of usage: every component runs once a row")
+            pytest.skip("it reports no usage: every component runs once per row")
         components = model.components()
         unknown = ", ".join(sorted(usage.keys() - components.keys()))
         assert not unknown, f"usage names {unknown}; components() has {', '.join(components) or 'none'}"
         for name, runs in usage.items():
-            assert runs.shape == (rows,), f"usage of {name} has shape {tuple(runs.shape)}, not (B,) = {(rows,)}"
+            assert runs.shape == (rows,), f"usage of {name} must be (B,) = {(rows,)}, got {tuple(runs.shape)}"
             assert (runs >= 0).all() and runs.isfinite().all(), f"usage of {name} is {runs.tolist()}: not a count"
 
     def test_costing_changes_nothing(self) -> None:
-        """``components()`` and counting leave the model as it was."""
+        """``components()`` and counting do not change the model."""
         self.costs()
         model = self.new()
         before = {name: value.clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}

@@ -1,4 +1,4 @@
-"""Trainings of a few steps with a real Trainer, and what was seen in them."""
+"""Trainings of a few steps with a real Trainer, and observations of them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from vidcore.module import VideoModule
 from vidcore.testing.suite import Suite, ask, seed, seeded
 
 STEPS = 3
-"""Steps of each stage."""
+"""Steps per stage."""
 
 
 @dataclass
 class Seen:
-    """What was seen in one stage of a training; all are names of parameters or buffers."""
+    """Observations of one training stage; all are names of parameters or buffers."""
 
     trainable: set[str] = field(default_factory=set)
     reached: set[str] = field(default_factory=set)
     not_finite: set[str] = field(default_factory=set)
     groups: dict[str, list[float]] = field(default_factory=dict)
-    """By trainable parameter, the learning rate of each group of an optimiser that it is in."""
+    """Learning rates of the optimiser groups that contain each trainable parameter."""
     moved: set[str] = field(default_factory=set)
-    """Statistics of frozen modules that changed."""
+    """Running statistics of frozen modules that changed."""
 
 
 class Watch(Callback):
-    """Notes what happens in each epoch, and the gradients of the first step of all."""
+    """Callback that records each epoch, and the gradients of the very first step."""
 
     def __init__(self, gradients: Path | None = None) -> None:
         self.stages: list[Seen] = []
@@ -51,7 +51,7 @@ class Watch(Callback):
         self._before: dict[str, Tensor] = {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """At the start of a stage: what is frozen, and what the optimisers hold."""
+        """At the start of a stage, record the frozen parts and the optimiser groups."""
         if batch_idx:
             return
         parameters = {name: value for name, value in pl_module.named_parameters() if value.requires_grad}
@@ -65,7 +65,7 @@ class Watch(Callback):
         self._before = copy.deepcopy(frozen_statistics(pl_module))
 
     def on_after_backward(self, trainer: Trainer, pl_module: Any) -> None:
-        """Which parameters have a gradient."""
+        """Record which parameters have a gradient."""
         seen = self.stages[-1]
         for name, parameter in pl_module.named_parameters():
             if parameter.grad is not None:
@@ -74,13 +74,13 @@ class Watch(Callback):
                     seen.not_finite.add(name)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
-        """Keeps the gradients, in a file since this may be another process."""
+        """Save the gradients to a file, since this may be another process."""
         if self._gradients and trainer.is_global_zero and not self._gradients.exists():
             found = {name: value.grad for name, value in pl_module.named_parameters() if value.grad is not None}
             torch.save(found, self._gradients)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """The loss, and the statistics that moved."""
+        """Record the loss and the running statistics that changed."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
             self.losses.append(float(loss))
@@ -90,12 +90,12 @@ class Watch(Callback):
         }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Keeps what is saved; others add to it later."""
+        """Keep a reference to the checkpoint, which other callbacks complete later."""
         self.checkpoint = checkpoint
 
 
 def frozen_statistics(model: nn.Module) -> dict[str, Tensor]:
-    """The running statistics of normalisation in modules that have parameters, none of which trains."""
+    """Return the running statistics of normalisation in modules all of whose parameters are frozen."""
     found: dict[str, Tensor] = {}
     for prefix, module in model.named_modules():
         parameters = list(module.parameters())
@@ -109,7 +109,7 @@ def frozen_statistics(model: nn.Module) -> dict[str, Tensor]:
 def fit(
     model: VideoModule, batches: Sequence[Batch], watch: Watch | None = None, **arguments: Any
 ) -> tuple[Trainer, Watch]:
-    """Trains on copies of the batches, each stage for one epoch; every step draws from the same seed."""
+    """Train on copies of the batches, each stage for one epoch; every step uses the same seed."""
     watch = watch or Watch()
     stages = [replace(stage, epochs=1) for stage in model.stages()]
     step: Callable[..., Any] = model.training_step
@@ -122,7 +122,7 @@ def fit(
     vars(model)["training_step"], vars(model)["stages"] = seeded_step, lambda: stages
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.dict(os.environ),  # Lightning leaves the addresses of its processes there
+        mock.patch.dict(os.environ),  # Lightning sets addresses of its processes
         warnings.catch_warnings(),
         seeded(),
     ):
@@ -149,16 +149,16 @@ def fit(
 
 @dataclass
 class Training:
-    """The training that most tests look at."""
+    """Results of the training that most tests use."""
 
     error: Exception | None = None
     stages: list[Seen] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     checkpoint: bytes = b""
     not_plain: list[str] = field(default_factory=list)
-    """What the checkpoint holds that is not plain, and where."""
+    """Location and type of non-plain objects in the checkpoint."""
     answers: list[dict[str, Tensor]] = field(default_factory=list)
-    """What the trained model answers in eval mode."""
+    """Results of the trained model in eval mode."""
 
 
 @functools.cache
@@ -189,11 +189,11 @@ def _not_plain(value: Any, where: str) -> Iterator[str]:
 
 
 class Trained(Suite):
-    """Tests of what a training did."""
+    """Base class of tests that need a training."""
 
     def training(self, failed: bool = False) -> Training:
-        """The training that these tests look at; skips the test where it failed, unless that is wanted."""
-        self.costs()  # a training begins with them
+        """Return the training; skip the test if it failed, unless ``failed`` is True."""
+        self.costs()  # required by training
         training = _training_of(type(self))  # type: ignore[arg-type]
         if training.error and not failed:
             pytest.skip("it does not train: see test_trains")

@@ -1,4 +1,4 @@
-"""Comparison with the outputs of official TensorFlow code that ran with weights which follow from their names."""
+"""Comparison with outputs of official TensorFlow code, run with weights that are generated from variable names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from torch import Tensor
 
 
 class OfficialOutputs:
-    """What official code computed, and from what.
+    """Stored outputs of official code.
 
-    No weights are stored: the value of a variable is drawn from a generator that is seeded with its name.
+    Weights are not stored: the value of a variable is drawn from a generator seeded with its name.
 
     Args:
-        path: A ``.npz`` with ``names`` and ``shapes`` of the variables; ``frames`` and ``size`` of the clip; ``logits``
-            (1, K); and of endpoints, whose outputs are (B, T, H, W, C), ``endpoint/NAME/shape``, ``/mean_std`` and
-            ``/head64``, the first 64 values in memory order.
-        tolerance: Largest difference, as a share of the largest absolute value (of the deviation, for a mean).
+        path: A ``.npz`` file with ``names`` and ``shapes`` of the variables; ``frames`` and ``size`` of the clip;
+            ``logits`` (1, K); and for endpoints, whose outputs are (B, T, H, W, C), ``endpoint/NAME/shape``,
+            ``/mean_std`` and ``/head64``, the first 64 values in memory order.
+        tolerance: Maximum difference, relative to the largest absolute value (to the standard deviation, for a mean).
+            Default: 1e-4.
     """
 
     def __init__(self, path: str | Path, tolerance: float = 1e-4) -> None:
@@ -35,23 +36,23 @@ class OfficialOutputs:
         return [key.split("/")[1] for key in self.arrays if key.endswith("/head64")]
 
     def variables(self) -> dict[str, np.ndarray]:
-        """Every variable's value by name, float32."""
+        """Return the value of each variable by name, float32."""
         shapes = [tuple(int(n) for n in shape.split(",") if n) for shape in self.arrays["shapes"].tolist()]
         return {name: _value(name, shape) for name, shape in zip(self.arrays["names"].tolist(), shapes, strict=True)}
 
     def clip(self) -> Tensor:
-        """The input, (1, 3, T, H, W) float32 in [0, 1)."""
+        """Return the input, (1, 3, T, H, W) float32 in [0, 1)."""
         frames, size = int(self.arrays["frames"]), int(self.arrays["size"])
         clip = np.random.default_rng(20261122).random((1, frames, size, size, 3)).astype("float32")
         return torch.from_numpy(clip).permute(0, 4, 1, 2, 3)
 
     def check_logits(self, logits: Tensor) -> None:
-        """Fails unless the logits (1, K) are the official ones."""
+        """Assert that the logits (1, K) equal the official ones."""
         expected = self.arrays["logits"]
         np.testing.assert_allclose(logits, expected, rtol=0, atol=self.tolerance * np.abs(expected).max())
 
     def check_endpoint(self, name: str, output: Tensor) -> None:
-        """Fails unless an endpoint's output (B, C, T, H, W) is the official one, so far as that is stored."""
+        """Assert that an endpoint's output (B, C, T, H, W) matches the stored part of the official one."""
         found = output.permute(0, 2, 3, 4, 1).numpy()
         mean, std = self.arrays[f"endpoint/{name}/mean_std"].tolist()
         assert found.shape == tuple(self.arrays[f"endpoint/{name}/shape"])

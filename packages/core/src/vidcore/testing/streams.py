@@ -1,4 +1,4 @@
-"""Models that take a video as it comes."""
+"""Tests of streaming models."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vidcore.testing.suite import Suite, run, seeded, unlike
 
 
 class StreamTests(Suite):
-    """:class:`vidcore.streaming.Streaming`, and predictions on the way."""
+    """Tests of [`vidcore.streaming.Streaming`][] and of intermediate predictions."""
 
     def streaming(self) -> tuple[Any, Tensor]:
-        """The model and the clip (B, 3, T, H, W) to stream; skips the test where the model does not stream."""
+        """Return the model and the clip (B, 3, T, H, W) to stream; skip the test if the model does not stream."""
         model = self.model()
         if not isinstance(model, Streaming):
             pytest.skip("it does not stream: it has no init_state and step")
@@ -24,7 +24,7 @@ class StreamTests(Suite):
         return model, self.new_batch()["inputs"]["rgb"]
 
     def test_streaming_equals_the_clip(self) -> None:
-        """However the clip is cut into chunks, the logits after the last one are those of the whole clip."""
+        """For any division of the clip into chunks, the logits after the last one equal those of the whole clip."""
         model, clip = self.streaming()
         whole, frames = run(model, self.batch).logits, clip.shape[2]
         for chunks in ([frames], [1] * frames, [frames - frames // 3, frames // 3]):
@@ -34,7 +34,7 @@ class StreamTests(Suite):
 
     @torch.no_grad()
     def test_streams_keep_their_state_to_themselves(self) -> None:
-        """Two streams by turns get the answers that each gets alone: the state is not in the model."""
+        """Two interleaved streams give the same results as each alone: the state is not stored in the model."""
         model, clip = self.streaming()
         clips = (clip, -clip)
         alone = [stream(model, each.clone(), [1] * clip.shape[2]) for each in clips]
@@ -44,12 +44,12 @@ class StreamTests(Suite):
                 logits, states[index] = model.step(each[:, :, frame : frame + 1].clone(), states[index])
                 text = unlike(logits, alone[index][:, frame])
                 assert not text, (
-                    f"alone and by turns with another stream, logits after frame {frame} {text}: what step remembers "
-                    "belongs into the state, not into self"
+                    f"alone and interleaved with another stream, logits after frame {frame} {text}: step must keep its "
+                    "memory in the state, not in self"
                 )
 
     def test_answers_on_the_way_do_not_see_the_future(self) -> None:
-        """Other frames in the last step change none of the ``step_logits`` before it."""
+        """Changing the frames of the last step does not change earlier ``step_logits``."""
         model, batch = self.model(), self.new_batch()
         with seeded():
             before = run(model, batch).step_logits
@@ -64,4 +64,4 @@ class StreamTests(Suite):
         after = run(model, batch).step_logits
         assert after is not None
         text = unlike(after[:, :-1], before[:, :-1])
-        assert not text, f"with other frames in the last step, earlier step_logits {text}: they see what is to come"
+        assert not text, f"with other frames in the last step, earlier step_logits {text}: they depend on later frames"

@@ -1,4 +1,4 @@
-"""What the tests of the suite share: the model under test, and comparisons."""
+"""Common parts of the conformance tests: the model under test, and comparisons."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from vidcore.module import VideoModule
 from vidcore.testing.batches import task_of
 
 TOLERANCE = 1e-4
-"""By how much two float32 results may differ, as a share of the largest value."""
+"""Maximum difference of two float32 results, relative to the largest value."""
 
 
 class Suite:
-    """The attributes that an author sets, and the model that they make."""
+    """Attributes that a plugin's author sets, and the model built from them."""
 
     name: str | type[VideoModule]
     batch: Batch
@@ -35,15 +35,15 @@ class Suite:
 
     @classmethod
     def model_class(cls) -> type[VideoModule]:
-        """The class under test."""
+        """Return the class under test."""
         return plugins.load("vidcore.models", cls.name) if isinstance(cls.name, str) else cls.name
 
     @classmethod
     def build(cls, **changes: Any) -> VideoModule:
-        """Builds the model for the batch, in training mode, from one seed.
+        """Build the model for the batch, in training mode, with a fixed seed.
 
         Args:
-            **changes: Arguments that replace :attr:`options`.
+            **changes: Arguments that replace those of ``options``.
         """
         assert len(cls.batch["ids"]) > 1, "the batch needs at least two rows, or tests of rows could not fail"
         options = {**copy.deepcopy(dict(cls.options)), **changes}
@@ -54,12 +54,12 @@ class Suite:
 
     @classmethod
     def new(cls) -> VideoModule:
-        """A copy of the model as it is built."""
+        """Return a copy of the model as built."""
         return copy.deepcopy(_built(cls))  # type: ignore[arg-type]
 
     @classmethod
     def model(cls) -> VideoModule:
-        """A copy in eval mode, with noise on its weights: what starts at zero would hide what is behind it."""
+        """Return a copy in eval mode with noise on its weights, since zero-initialised weights would hide errors."""
         model = cls.new().eval()
         with seeded(), torch.no_grad():
             for parameter in model.parameters():
@@ -70,34 +70,34 @@ class Suite:
 
     @classmethod
     def new_batch(cls) -> Batch:
-        """A copy of the batch, which a model may spoil."""
+        """Return a copy of the batch, which a model may modify."""
         return copy.deepcopy(cls.batch)
 
     def answers(self, model: VideoModule, batch: Batch) -> list[dict[str, Tensor]]:
-        """What the model answers to each row; skips the test where that differs from one time to the next."""
+        """Return the model's results for each row; skip the test if they are not deterministic."""
         first, second = ask(model, batch), ask(model, batch, seed=1)
         if difference(first, second):
-            pytest.skip("answers in eval mode are random: see test_eval_is_deterministic")
+            pytest.skip("results in eval mode are random: see test_eval_is_deterministic")
         return first
 
     def try_costs(self) -> dict[str, int] | Exception:
-        """MACs by component, counted once for all tests, or why they cannot be."""
+        """Return MACs by component, counted once for all tests, or the error that prevents it."""
         return _costs_of(type(self))  # type: ignore[arg-type]
 
     def costs(self) -> dict[str, int]:
-        """MACs by component; skips the test where they cannot be counted."""
+        """Return MACs by component; skip the test if they cannot be counted."""
         costs = self.try_costs()
         if isinstance(costs, Exception):
             pytest.skip("its cost cannot be counted: see test_every_operation_is_counted")
         return costs
 
     def costed(self, model: VideoModule) -> VideoModule:
-        """The model, which need not count its cost again; skips the test where that is impossible."""
+        """Set the model's cost, so that it is not counted again; skip the test if it cannot be counted."""
         model._costs = dict(self.costs())
         return model
 
     def macs_of(self, output: Output) -> Tensor:
-        """MACs (B,) of each row by the model's own account; skips the test where that cannot be read."""
+        """Return the MACs (B,) of each row from ``output.usage``; skip the test if they cannot be computed."""
         costs = self.costs()
         try:
             return macs_per_row(output.usage, costs, len(self.batch["ids"]))
@@ -107,7 +107,7 @@ class Suite:
 
 @functools.cache
 def _clip_of(suite: Any) -> dict[str, int]:
-    """The clip that the suite's batch is of: the segments are the model's own."""
+    """Return the clip options for the suite's batch; the number of segments is the model's own."""
     with seeded():
         spec = suite.model_class()(task_of(suite.batch), **copy.deepcopy(dict(suite.options))).clip_spec
     *_, frames, _, size = suite.batch["inputs"]["rgb"].shape
@@ -133,7 +133,7 @@ def _costs_of(suite: Any) -> dict[str, int] | Exception:
 
 
 def seed(number: int = 0) -> None:
-    """Seeds all that a model may draw from."""
+    """Seed all random generators that a model may use."""
     torch.manual_seed(number)
     random.seed(number)
     np.random.seed(number)
@@ -141,7 +141,7 @@ def seed(number: int = 0) -> None:
 
 @contextmanager
 def seeded(number: int = 0) -> Iterator[None]:
-    """A block that draws from the given seed, and leaves the generators as they were."""
+    """Run a block with a given seed, and restore the generators afterwards."""
     with isolate_rng(include_cuda=False):
         seed(number)
         yield
@@ -149,19 +149,19 @@ def seeded(number: int = 0) -> Iterator[None]:
 
 @torch.no_grad()
 def run(model: VideoModule, batch: Batch, seed: int = 0) -> Output:
-    """The model's output for a copy of the batch."""
+    """Return the model's output for a copy of the batch."""
     with seeded(seed):
         return model(copy.deepcopy(batch))
 
 
 def ask(model: VideoModule, batch: Batch, seed: int = 0) -> list[dict[str, Tensor]]:
-    """What the model answers to each row, by name."""
+    """Return the model's results for each row, by name."""
     output = run(model, batch, seed)
     return [row_answers(output, row) for row in range(len(batch["ids"]))]
 
 
 def row_answers(output: Output, row: int) -> dict[str, Tensor]:
-    """What an output says of one row, by name."""
+    """Return the results of one row of an output, by name."""
     found = {} if output.logits is None else {"logits": output.logits[row]}
     if output.step_logits is not None:
         found["step_logits"] = output.step_logits[row]
@@ -171,7 +171,7 @@ def row_answers(output: Output, row: int) -> dict[str, Tensor]:
 
 
 def difference(ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]]) -> str:
-    """How two lists of answers differ, in words; empty if they do not."""
+    """Describe how two lists of results differ; empty if they do not."""
     for row, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         for name in sorted(mine.keys() | other.keys()):
             if text := unlike(mine.get(name), other.get(name)):
@@ -180,7 +180,7 @@ def difference(ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]]) -
 
 
 def unlike(mine: Tensor | None, other: Tensor | None, least: float = 0.0) -> str:
-    """How two tensors differ, in words; empty if by less than ``least`` or the tolerance. NaN equals NaN."""
+    """Describe how two tensors differ; empty if by less than ``least`` or the tolerance. NaN equals NaN."""
     if mine is None or other is None:
         return "" if mine is other else "are there in one and missing in the other"
     if mine.shape != other.shape:

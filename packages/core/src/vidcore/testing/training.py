@@ -1,4 +1,4 @@
-"""How a model trains."""
+"""Tests of training."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from vidcore.testing.suite import TOLERANCE, seeded, unlike
 
 
 class TrainingTests(Trained):
-    """A few steps of each stage, on one process and on two."""
+    """Tests of a few steps of each stage, on one process and on two."""
 
     def test_trains(self) -> None:
-        """Every stage of training runs."""
+        """Every training stage runs."""
         if error := self.training(failed=True).error:
             raise AssertionError(f"training fails: {type(error).__name__}: {error}") from error
 
     def test_training_lowers_the_loss(self) -> None:
-        """A few steps on one batch, each drawing from the same seed, lower its loss."""
+        """A few steps on one batch, each with the same seed, lower its loss."""
         training = self.training()
         if any(seen.not_finite for seen in training.stages):
             pytest.skip("gradients are not finite: see test_gradients_are_finite")
@@ -41,7 +41,7 @@ class TrainingTests(Trained):
         assert min(losses[1:]) < losses[0], f"the loss of one batch does not fall: {losses}; look at its sign"
 
     def test_backward_reaches_every_trainable_parameter(self) -> None:
-        """In each stage, every parameter that trains gets a gradient."""
+        """In each stage, every trainable parameter gets a gradient."""
         for seen in self.training().stages:
             unreached = _listed(seen.trainable - seen.reached)
             assert not unreached, (
@@ -50,13 +50,13 @@ class TrainingTests(Trained):
             )
 
     def test_gradients_are_finite(self) -> None:
-        """No gradient holds NaN or infinity."""
+        """No gradient contains NaN or infinity."""
         for seen in self.training().stages:
             bad = _listed(seen.not_finite)
             assert not bad, f"the gradient of {bad} holds NaN or infinity: a root, logarithm or quotient near 0?"
 
     def test_every_trainable_parameter_has_a_learning_rate(self) -> None:
-        """In each stage, every parameter that trains is in one group of one optimiser, at a positive rate."""
+        """In each stage, every trainable parameter is in exactly one optimiser group, with a positive learning rate."""
         for seen in self.training().stages:
             for name, rates in sorted(seen.groups.items()):
                 assert rates, f"{name} has no learning rate: configure_optimizers gives it to no optimiser"
@@ -64,7 +64,7 @@ class TrainingTests(Trained):
                 assert rates[0] > 0, f"{name} has the learning rate {rates[0]}: freeze it instead"
 
     def test_frozen_parts_keep_their_batch_statistics(self) -> None:
-        """Neither a stage that freezes them nor ``requires_grad_(False)`` lets running statistics move."""
+        """Running statistics of parts frozen by a stage or by ``requires_grad_(False)`` do not change."""
         model = self.new().requires_grad_(False)
         before = copy.deepcopy(frozen_statistics(model))
         if not before:
@@ -83,7 +83,7 @@ class TrainingTests(Trained):
             )
 
     def test_takes_mixed_targets(self) -> None:
-        """MixUp and CutMix give single_label targets as (B, K) shares."""
+        """Training accepts mixup and CutMix targets of single_label tasks, (B, K) float."""
         task, batch = task_of(self.batch), self.new_batch()
         if task.kind != "single_label":
             pytest.skip("targets are mixed for single_label only")
@@ -109,7 +109,7 @@ class TrainingTests(Trained):
         assert not bad, f"in bf16-mixed the gradient of {bad} holds NaN or infinity"
 
     def test_two_processes_equal_one(self) -> None:
-        """Gradients of two processes with a batch each are those of one process that accumulates both batches."""
+        """Gradients of two processes with one batch each equal those of one process that accumulates both batches."""
         if sys.platform != "linux" or torch.cuda.is_initialized():
             pytest.skip("needs to fork, which is safe on Linux before CUDA is used")
         self.training()
@@ -132,7 +132,7 @@ class TrainingTests(Trained):
         one, two = gradients
         largest = max((float(value.abs().max()) for value in one.values()), default=0.0)
         for name in sorted(one.keys() | two.keys()):
-            # Against the largest of all: of a bias before a normalisation only rounding is left.
+            # Tolerance relative to the largest gradient: that of a bias before a normalisation is only rounding error.
             text = unlike(two.get(name), one.get(name), least=TOLERANCE * largest)
             assert not text, (
                 f"gradients of {name} on two processes and on one {text}: DDP averages them already; nothing in the "
@@ -141,7 +141,7 @@ class TrainingTests(Trained):
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first few names."""
+    """Join the first few names for a message."""
     ordered = sorted(names)
     more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
     return ", ".join(ordered[:5]) + more

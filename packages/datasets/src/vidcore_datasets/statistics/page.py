@@ -1,4 +1,4 @@
-"""Writes the page of ``vid data stats``: figures as PNG, and one HTML file that shows them."""
+"""Page of ``vid data stats``: figures as PNG, and one HTML file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(
 def pictures(
     headers: Sequence[Header], stats: Mapping[str, Mapping[str, Any]], classes: Sequence[str]
 ) -> Iterator[tuple[str, str, Figure]]:
-    """File name, heading and figure of everything that is known."""
+    """Yield file name, heading and figure for everything that is known."""
     splits = dict.fromkeys(header.split for header in headers)
     for name, heading, unit in (("duration", "Duration", "seconds"), ("fps", "Frame rate", "frames a second")):
         values = {
