@@ -1,13 +1,13 @@
-"""Time of AdaFocus a video: beside its focus network on full frames and the official code, by part, with early exit.
+"""AdaFocus inference time compared with full frames and the official code, by part, and with early exit.
 
     python benchmarks/adafocus.py [--device cuda] [--official FOLDER] [--batches 1 16]
 
 FOLDER is "Experiments on ActivityNet, FCVID and Mini-Kinetics" of github.com/blackfeather-wang/AdaFocus, whose code
-then runs with the same shapes: its loop over the frames, and its evaluation in stage 2, which looks through a random
-window as well. Ours is folded, as it is served, and so is the focus network that it is compared with: on all frames in
-one batch, and on a CPU also in the pieces in which ours go. "As built" compares AdaFocusNet with ResNet-50 as
-torchvision has it, neither folded nor with the channels last. All take turns in one process; times are medians over
-turns, ratios medians of each turn's. Weights are random, which changes no time. All in float32, on the CPU on two
+then runs with the same shapes: its loop over the frames, and its evaluation of stage 2, which also processes a random
+window. Our network and the focus network that it is compared with are folded, as for deployment; the latter processes
+all frames in one batch, and on a CPU also in the chunks that ours uses. "As built" compares AdaFocusNet with
+torchvision's ResNet-50, neither folded nor in channels-last format. All alternate in one process; times are medians
+over rounds, ratios medians of the ratio of each round. Weights are random, which does not affect time. Float32, two CPU
 threads. Prints Markdown tables.
 """
 
@@ -37,11 +37,11 @@ FRAMES, SIZE, CLASSES = 16, 224, 200
 CLIP: dict[str, Any] = {"num_classes": CLASSES, "frames": FRAMES, "size": SIZE}
 NETWORKS = (("v1", 96), ("v1", 128), ("v2", 96), ("v2", 128), ("v2", 160))
 SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Budgets of early exit, of the MACs of all frames."""
+"""Compute budgets of early exit, as shares of the MACs of all frames."""
 
 
 def timed(run: Callable[[], object], device: str) -> float:
-    """Seconds of a run."""
+    """Return the seconds of one run."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -52,7 +52,7 @@ def timed(run: Callable[[], object], device: str) -> float:
 
 
 def by_turns(ways: dict[str, Callable[[], object]], device: str, turns: int) -> dict[str, list[float]]:
-    """Seconds of each way, in each turn, after one that does not count."""
+    """Return the seconds of each variant in each round, after one untimed round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(turns + 1):
         for name, run in ways.items():
@@ -63,7 +63,7 @@ def by_turns(ways: dict[str, Callable[[], object]], device: str, turns: int) -> 
 
 
 def ratio(over: list[float], under: list[float]) -> str:
-    """Median, least and greatest of the turns' ratios."""
+    """Return median, minimum and maximum of the ratios over rounds."""
     found = [a / b for a, b in zip(over, under, strict=True)]
     return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
 
@@ -74,7 +74,7 @@ def _untrained(build: Callable[..., nn.Module], pretrained: bool) -> nn.Module:
 
 @contextlib.contextmanager
 def official(folder: str, patch: int, batch: int, device: str) -> Iterator[Any]:
-    """The official V1; on the CPU what it sends to a GPU stays where it is."""
+    """Load the official V1; on a CPU, its transfers to a GPU are disabled."""
     sys.path.insert(0, folder)
     stays = mock.patch.object(Tensor, "cuda", lambda self, *_: self) if device == "cpu" else contextlib.nullcontext()
     with stays, contextlib.redirect_stdout(io.StringIO()):
@@ -93,7 +93,7 @@ def official(folder: str, patch: int, batch: int, device: str) -> Iterator[Any]:
 
 
 def steps_of(net: Any, video: Tensor) -> None:
-    """The official evaluation in stage 2."""
+    """Run the official evaluation of stage 2."""
     images = video.transpose(1, 2)
     maps, features = net.glance(images.flatten(1, 2))
     for step in range(FRAMES):
@@ -102,7 +102,7 @@ def steps_of(net: Any, video: Tensor) -> None:
 
 
 def against(arguments: argparse.Namespace) -> None:
-    """AdaFocus beside its focus network on all full frames, and beside the official code."""
+    """Compare AdaFocus with its focus network on all full frames, and with the official code."""
     head = "| batch | network | window | ms a video | MAC ratio | to full frames | in pieces | as built |"
     print(f"{head} full frames, ms | official loop / ours | official evaluation / ours |\n|" + " --- |" * 11)
     for batch in arguments.batches:
@@ -142,7 +142,7 @@ OFFICIAL = ("loop", "evaluation")
 
 
 def parts(arguments: argparse.Namespace) -> None:
-    """Parts of AdaFocus: MACs and time, both as shares of the full frames'."""
+    """Measure the parts of AdaFocus: MACs and time, relative to full frames."""
     print("\n| batch | network | window | part | MACs, of full frames | time, of full frames |\n|" + " --- |" * 6)
     for batch in arguments.batches:
         video = clips(batch, arguments.device)
@@ -170,7 +170,7 @@ def parts(arguments: argparse.Namespace) -> None:
 
 
 def exits(arguments: argparse.Namespace) -> None:
-    """Early exit: time against MACs, both as shares of seeing all frames."""
+    """Measure early exit: time against MACs, relative to processing all frames."""
     print(
         "\n| batch | order | budget | MACs, of all frames | time, of all frames in one batch | of all, frame by frame |"
     )
@@ -199,21 +199,21 @@ def exits(arguments: argparse.Namespace) -> None:
 
 
 def whole(net: AdaFocusNet, video: Tensor) -> None:
-    """Sees all frames, in one batch."""
+    """Process all frames in one batch."""
     net.exit_by = None
     net(video)
 
 
 def early(net: AdaFocusNet, video: Tensor, thresholds: Tensor) -> None:
-    """Stops where it is confident."""
+    """Stop once the prediction is confident."""
     net.exit_by = "max_softmax"
     net.exit_thresholds.copy_(thresholds)
     net(video)
 
 
 def prepared(net: Any, device: str) -> Any:
-    """In eval mode, as its device likes it best."""
-    net.eval()  # of the official code, returns nothing
+    """Switch to eval mode and the fastest memory format of the device."""
+    net.eval()  # returns None in the official code
     net.to(device, memory_format=torch.channels_last)
     for module in net.modules():
         if isinstance(module, nn.GRU):
@@ -222,13 +222,13 @@ def prepared(net: Any, device: str) -> Any:
 
 
 def clips(batch: int, device: str) -> Tensor:
-    """(B, 3, T, H, W)."""
+    """Create a random clip (B, 3, T, H, W)."""
     images = torch.randn(batch * FRAMES, 3, SIZE, SIZE, device=device).to(memory_format=torch.channels_last)
     return images.unflatten(0, (batch, FRAMES)).transpose(1, 2)
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--official", metavar="FOLDER")

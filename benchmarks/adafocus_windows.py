@@ -1,16 +1,16 @@
-"""AdaFocus on digits that are legible in the window only, and on real videos, beside what it is compared with.
+"""AdaFocus and baselines on digits that are legible only in the window, and on real videos.
 
     pip install ./benchmarks/plugin[lite0]
     python benchmarks/adafocus_windows.py digits tennis7=FOLDER --runs DIR [--jobs 2]
 
-Each row is one `vid fit` a seed, and one `vid test` where there is a test split: learnt windows of V1 and V2, windows
-at random, in the centre and around it, the glance network alone, and the focus network on all full frames. As the
-authors begin with backbones that were trained on ImageNet, all of these begin with EfficientNet-Lite0's ImageNet
-weights, or with backbones that were trained on digits which fill the frame (another set, made and trained on first);
-the glance network was so at the size that it will see. Of a digit's 24 pixels in height the glance network sees 3:
-where it is, hardly which. A run that is in DIR already is not repeated; one that fails is said and left out. Top-1 is
-that after the last epoch, of `test` where there is one, else of `val`. A window is on the glyph if the glyph's centre
-is in it. FOLDER holds the set's `labels.csv`.
+Each row is one `vid fit` per seed, and one `vid test` if there is a test split: learnt windows of V1 and V2, random and
+central windows and windows around the centre, the glance network alone, and the focus network on all full frames. The
+authors start from backbones pre-trained on ImageNet; these start from EfficientNet-Lite0's ImageNet weights, or from
+backbones pre-trained on digits that fill the frame (a separate set, rendered and trained on first; the glance network
+at its input size). The glance network sees a digit of 24 pixels in height at 3 pixels: it can locate it, but hardly
+recognise it. Finished runs in DIR are not repeated; failed runs are reported and omitted. Top-1 is measured after the
+last epoch, on `test` if it exists, otherwise on `val`. A window hits if it contains the glyph's centre. FOLDER contains
+the set's `labels.csv`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WINDOWS = ("learnt", "random", "centre", "gaussian")
 
 @dataclass(frozen=True)
 class Setting:
-    """One set and the networks for it.
+    """A data set and its networks.
 
     Args:
         clip: Options of the clip, for all models.
@@ -65,11 +65,11 @@ class Setting:
 
 DIGITS = {"frame_size": 96, "glyph_size": 24, "num_frames": 2, "segments": 2, "off_centre": True}
 LARGE = {"frame_size": 48, "glyph_size": 24, "num_frames": 2, "segments": 2, "seed": 1}
-"""What the backbones for digits are trained on first."""
+"""Data set on which the backbones for digits are pre-trained."""
 
 
 def options_of(digits: Mapping[str, object]) -> str:
-    """As the command line has them."""
+    """Format as command line options."""
     return " ".join(
         ["--data moving_digits", *(f"--data.{name} {str(value).lower()}" for name, value in digits.items())]
     )
@@ -110,7 +110,7 @@ SETTINGS = {
 
 
 def rows(setting: Setting) -> dict[str, str]:
-    """Options of the model by row of the table."""
+    """Return the model's options for each row of the table."""
     average = f"--model frame_average {setting.average}"
     found = {
         "full frames": f"{average} --model.backbone {setting.focus}",
@@ -127,7 +127,7 @@ def rows(setting: Setting) -> dict[str, str]:
 
 
 def pretrain(setting: Setting, runs: Path, accelerator: str) -> None:
-    """Leaves the weights of the backbones for digits where the plugin looks for them."""
+    """Save the weights of the backbones for digits where the plugin loads them."""
     for backbone, size in ((setting.focus, ""), (setting.glance, f"--model.size {setting.glance_size}")):
         options = f"--model frame_average --model.backbone {backbone} {size} {setting.average} {options_of(LARGE)}"
         clip = "--model.clip.segments 2 --model.clip.size 48 --model.clip.short_side 48 --data.batch_size 32"
@@ -138,7 +138,7 @@ def pretrain(setting: Setting, runs: Path, accelerator: str) -> None:
 
 
 def run(row: str, seed: int, name: str, setting: Setting, runs: Path, accelerator: str) -> dict[str, float]:
-    """One training and its test; ``hits``: the share of windows on the glyph, where that is known. Empty: it failed."""
+    """Train and test once; ``hits``: share of windows that hit the glyph, if known. Empty if it failed."""
     parts = ["--data.num_workers 1", setting.data, rows(setting)[row], setting.clip, "--model.pretrained true"]
     options = " ".join(parts).split()
     place = runs / f"{name}-{row.replace(', ', '-').replace(' ', '_')}-{seed}"
@@ -148,7 +148,7 @@ def run(row: str, seed: int, name: str, setting: Setting, runs: Path, accelerato
     except subprocess.CalledProcessError:
         print(f"{place} failed, see its logs", file=sys.stderr)
         return {}
-    if name != "digits":  # has no test split
+    if name != "digits":  # no test split
         result |= {"test_top1": result["top1"], "gmacs": load_module(last(place)).macs_per_clip() / 1e9}
     elif row.endswith("windows"):
         result["hits"] = hits(last(place), accelerator)
@@ -157,9 +157,9 @@ def run(row: str, seed: int, name: str, setting: Setting, runs: Path, accelerato
 
 @torch.no_grad()
 def hits(checkpoint: Path, accelerator: str) -> float:
-    """The share of test windows in which the glyph's centre is."""
+    """Return the share of test windows that contain the glyph's centre."""
     device = "cuda" if accelerator == "gpu" else "cpu"
-    torch.manual_seed(0)  # of windows that are placed at random
+    torch.manual_seed(0)  # for randomly placed windows
     module = load_module(checkpoint).to(device)
     data = MovingDigits(detection=True, batch_size=20, num_workers=0, **DIGITS)  # type: ignore[arg-type]
     data.clip_spec = module.clip_spec
@@ -174,7 +174,7 @@ def hits(checkpoint: Path, accelerator: str) -> float:
 
 
 def table(name: str, setting: Setting, seeds: int, jobs: int, runs: Path, accelerator: str) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     found = rows(setting)
     one = partial(run, name=name, setting=setting, runs=runs, accelerator=accelerator)
     with ThreadPoolExecutor(jobs) as pool:
@@ -196,7 +196,7 @@ def table(name: str, setting: Setting, seeds: int, jobs: int, runs: Path, accele
 
 
 def settings(given: Sequence[str]) -> dict[str, Setting]:
-    """By name and split; of `tennis7` both."""
+    """Return the data sets by name and split; both splits of `tennis7`."""
     found = {}
     for argument in given:
         name, _, folder = argument.partition("=")
@@ -210,7 +210,7 @@ def settings(given: Sequence[str]) -> dict[str, Setting]:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME[=FOLDER]", help=f"NAME of {', '.join(SETTINGS)}")
     parser.add_argument("--runs", type=Path, required=True)

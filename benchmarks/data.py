@@ -1,17 +1,17 @@
-"""How fast are clips read from the originals, from re-encoded files, from folders of frames and from shards?
+"""Reading speed of clips from original videos, re-encoded videos, folders of frames and shards.
 
     pip install "vidcore-datasets[shards]" decord2 torchcodec pytorchvideo==0.1.5
     python benchmarks/data.py FOLDER
 
-FOLDER holds ``labels.csv`` with the column ``path``, or videos at any depth. Prints three Markdown tables; figures are
-medians (least to greatest) of the repeats, in which all take turns, after one round that is not timed.
+FOLDER contains ``labels.csv`` with the column ``path``, or videos at any depth. Prints three Markdown tables; figures
+are medians (minimum to maximum) over repeats, in which all alternate, after one untimed round.
 
-1. What ``vid data prepare`` makes of the videos, in one process.
-2. Clips a second through ``VideoDataset`` and a ``DataLoader``, as in training. In the column of the sampling, "dense"
-   is ``--frames`` frames two apart, "even" one frame from each of as many segments. The share of decoding is that of
-   the processor time in one process: from opening a file to RGB frames, against all up to the batch.
-3. Peers on the originals, with the frames that "even" draws there: bare decoders give frames and no more, pytorchvideo
-   is what ``benchmarks/loader.py`` describes. What is not installed is left out.
+1. Output of ``vid data prepare``, in one process.
+2. Clips per second of ``VideoDataset`` and ``DataLoader``, as in training. Sampling "dense" is ``--frames`` frames with
+   stride 2, "even" one frame from each of as many segments. The share of decoding is its part of the processor time in
+   one process, from opening a file to RGB frames.
+3. Other libraries on the original videos, with the frames that "even" draws: bare decoders only decode, pytorchvideo is
+   set up as in ``benchmarks/loader.py``. Libraries that are not installed are omitted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NAMES = {"originals": "originals", "video": "re-encoded", "frames": "frames", "s
 
 
 def prepared(paths: Sequence[str], folder: Path) -> dict[str, list[Sample]]:
-    """The samples in every form; prints the first table."""
+    """Prepare the samples in every form; print the first table."""
     samples = {"originals": [Sample(path, 0) for path in paths]}
     print("| form | MB | videos/s | MB/s read |\n|---|---|---|---|")
     before = sum(Path(path).stat().st_size for path in paths) / 1e6
@@ -63,7 +63,7 @@ def prepared(paths: Sequence[str], folder: Path) -> dict[str, list[Sample]]:
 
 
 def decoding_share(dataset: VideoDataset) -> float:
-    """Processor time of decoding as a share of the whole."""
+    """Return the share of decoding in the processor time."""
     spent, decode = [0.0], dataset._decode
 
     def timed(*args: Any) -> Any:
@@ -83,7 +83,7 @@ def decoding_share(dataset: VideoDataset) -> float:
 
 
 class Frames(Dataset[int]):
-    """A decoder alone."""
+    """Decode only."""
 
     def __init__(
         self, read: Callable[[str, list[int]], Any], paths: Sequence[str], wanted: Sequence[np.ndarray]
@@ -98,21 +98,21 @@ class Frames(Dataset[int]):
 
 
 def by_torchcodec(path: str, indices: list[int]) -> torch.Tensor:
-    """Frames by torchcodec alone."""
+    """Decode with torchcodec only."""
     from torchcodec.decoders import VideoDecoder
 
     return VideoDecoder(path, num_ffmpeg_threads=1).get_frames_at(indices).data
 
 
 def by_decord(path: str, indices: list[int]) -> Any:
-    """Frames by decord2 alone."""
+    """Decode with decord2 only."""
     import decord
 
     return decord.VideoReader(path, num_threads=1).get_batch(indices).asnumpy()
 
 
 def peers(paths: list[str], spec: ClipSpec, common: dict[str, Any]) -> dict[str, DataLoader[Any]]:
-    """A loader for each peer that is installed."""
+    """Return a loader for each installed library."""
     from loader import GivenWindow, LabeledVideoDataset, SequentialSampler
 
     draws = [drawn(path, seed, spec, True) for seed, path in enumerate(paths)]
@@ -130,7 +130,7 @@ def peers(paths: list[str], spec: ClipSpec, common: dict[str, Any]) -> dict[str,
 
 
 def turns(loaders: dict[str, DataLoader[Any]], repeats: int) -> dict[str, list[float]]:
-    """Clips a second of each, in every repeat."""
+    """Return clips per second of each loader in every repeat."""
     kinds = {"pytorchvideo": "pytorchvideo", "torchcodec": "bare", "decord": "bare"}
     rates: dict[str, list[float]] = {name: [] for name in loaders}
     for repeat in range(repeats + 1):

@@ -1,13 +1,12 @@
-"""Time to an index of a data set, and memory of workers that read one.
+"""Time to load the index of a data set, and memory of workers that read one.
 
     python benchmarks/data_index.py [--rows 1000 250000] [--folder FOLDER]
 
-Makes empty files in the layouts of the data sets `csv`, `folder`, `unlabelled` and `kinetics400`, with annotations, and
-prints two Markdown tables: seconds from the data module to the indices of train and val, at the first and at the second
-start, imports not counted; and what a worker has of its own after it has looked at many samples, in memory that it
-shares with nobody (USS) and in its share of what it shares (PSS), both from `/proc/self/smaps_rollup`. The list of
-samples that the index stands for is measured beside it. Each number comes from a process of its own; the files are made
-in a temporary folder if none is given, the cache is there too.
+Creates empty files in the layouts of the data sets `csv`, `folder`, `unlabelled` and `kinetics400`, with annotations,
+and prints two Markdown tables: seconds from the data module to the indices of train and val, at the first and second
+start, without imports; and the memory of a worker after it has read many samples, private (USS) and proportional (PSS),
+from `/proc/self/smaps_rollup`. A plain list of samples is measured for comparison. Each number comes from a separate
+process; files and cache are in a temporary folder by default.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ WORKERS = 2
 
 
 def make(root: Path, rows: int) -> None:
-    """Files of Kinetics' names, one in twelve to validate, and annotations in two forms."""
+    """Create files with Kinetics names, one in twelve for val, and annotations in two formats."""
     names = [f"class {number:03d}" for number in range(min(CLASSES, rows // 24))]
     annotations: dict[str, list[tuple[str, str, str]]] = {"train": [], "val": []}
     for split in annotations:
@@ -59,7 +58,7 @@ def make(root: Path, rows: int) -> None:
 
 
 def start(name: str, root: str) -> float:
-    """Seconds to the indices of both splits."""
+    """Return the seconds to load the indices of both splits."""
     import vidcore_datasets
     from vidcore import ClipSpec
     from vidcore.reading.dataset import VideoDataset
@@ -73,7 +72,7 @@ def start(name: str, root: str) -> float:
 
 
 def memory(name: str, root: str, kind: str, looks: int) -> list[float]:
-    """MB that a worker got of its own, and its share, while it looked at samples."""
+    """Return the growth of a worker's private and proportional memory in MB while reading samples."""
     import vidcore_datasets
 
     cls, file = DATA[name]
@@ -103,11 +102,11 @@ def look(samples: Sequence, looks: int, connection: Connection) -> None:
         samples[rng.randrange(len(samples))]
     after = used()
     connection.send([after[0] - before[0], after[1] - before[1]])
-    connection.recv()  # so that the pages stay shared with the other worker
+    connection.recv()  # stay alive, so that pages remain shared with the other worker
 
 
 def used() -> tuple[float, float]:
-    """USS and PSS in MB."""
+    """Return USS and PSS in MB."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     own = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
@@ -115,7 +114,7 @@ def used() -> tuple[float, float]:
 
 
 def measured(cache: Path, *arguments: object) -> list[float]:
-    """What a fresh process with this cache finds."""
+    """Run a measurement in a new process with this cache."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--one", json.dumps(arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -124,8 +123,8 @@ def measured(cache: Path, *arguments: object) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000], help="how many, each is measured")
-    parser.add_argument("--folder", help="where to make files, which stay there")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 250_000], help="numbers of rows to measure")
+    parser.add_argument("--folder", help="folder to create files in; they are kept")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:

@@ -1,14 +1,14 @@
-"""What do sound, differences of frames and optical flow cost to read, beside frames alone?
+"""Cost of reading audio, frame differences and optical flow, compared with frames only.
 
     pip install "vidcore[flow]"
     python benchmarks/data_modalities.py FILE...
 
-Prints two Markdown tables, for one process and one thread; seconds are of the processor, so other work on the machine
-changes little. In the first a clip is AdaMML's: ``--segments`` segments of 8 frames at stride 4, crops of 224 pixels,
-1.28 s of sound at 24 kHz; flow comes from a cache that is filled, and rows with sound are of the files that have some.
-Spectrograms are made where the model is, here on the same processor; what travels there is the wave. In the second,
-fields are of consecutive frames whose short side is 256 pixels, and the networks are untrained where their weights
-cannot be downloaded: that changes no time, but it does change the size of the files, which is then left out.
+Prints two Markdown tables for one process and one thread; seconds are processor time, so that other work on the machine
+matters little. In the first table a clip is AdaMML's: ``--segments`` segments of 8 frames at stride 4, crops of 224
+pixels, 1.28 s of audio at 24 kHz; flow is read from a filled cache, and rows with audio use the files that have some.
+Spectrograms are computed on the model's device, here the same processor; the loader transfers the wave. The second
+table measures fields of consecutive frames with a short side of 256 pixels. Networks are untrained if their weights
+cannot be downloaded: time is the same, but file sizes are not and are omitted.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from vidcore.video.decoder import open_video
 from vidcore.video.flow import FlowSource
 from vidcore.video.spectrogram import spectrogram
 
-_RAFT = flow._raft_network  # before it is replaced by an untrained one
+_RAFT = flow._raft_network  # before it is replaced by an untrained network
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """Of the processor."""
+    """Return the processor seconds of a call."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def with_sound(paths: Sequence[str]) -> list[str]:
-    """Those of the files that have sound."""
+    """Return the files that have audio."""
     found = []
     for path in paths:
         try:
@@ -60,10 +60,10 @@ def with_sound(paths: Sequence[str]) -> list[str]:
 
 
 def clips(name: str, paths: Sequence[str], spec: ClipSpec, source: FlowSource) -> str:
-    """A row of the first table."""
+    """Return a row of the first table."""
     dataset = VideoDataset([Sample(path) for path in paths], None, spec, flow=source)
     sizes, times = [], []
-    for turn in range(2):  # the first fills the cache
+    for turn in range(2):  # the first round fills the cache
         for index in range(len(dataset)):
             items: list[Any] = []
             used = seconds(lambda items=items, index=index: items.append(dataset[index]))  # type: ignore[misc]
@@ -89,7 +89,7 @@ def clips(name: str, paths: Sequence[str], spec: ClipSpec, source: FlowSource) -
 
 
 def fields(method: Any, frames: Sequence[torch.Tensor], folder: Path) -> str:
-    """A row of the second table."""
+    """Return a row of the second table."""
     trained = flow._raft_network is _RAFT or not method.startswith("raft")
     try:
         flow.optical_flow(frames[0][0], frames[0][1], method)
@@ -118,11 +118,11 @@ def fields(method: Any, frames: Sequence[torch.Tensor], folder: Path) -> str:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="videos, some with sound")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="videos, some with audio")
     parser.add_argument("--segments", type=int, default=2)
-    parser.add_argument("--fields", type=int, default=3, help="of each of two files, by each method")
+    parser.add_argument("--fields", type=int, default=3, help="fields per file and method, for two files")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     paths = arguments.files

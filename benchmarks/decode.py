@@ -1,9 +1,9 @@
-"""Does every backend return, at any index, the frame that a plain decode of the whole file returns?
+"""Check that every backend returns the same frame at any index as sequential decoding of the whole file.
 
     python benchmarks/decode.py FOLDER
 
-FOLDER holds videos and, optionally, ``manifest.csv`` with the columns ``file`` and ``frames``. Prints a Markdown table
-and exits with 1 if a file that can be read differs.
+FOLDER contains videos and, optionally, ``manifest.csv`` with the columns ``file`` and ``frames``. Prints a Markdown
+table and exits with 1 if a readable file differs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vidcore.video.decoder import VideoError, installed_backends, open_video
 
 
 def sequential(path: Path) -> torch.Tensor | str:
-    """Frames of a decode from first to last packet with FFmpeg's scale filter, upright; or the error."""
+    """Decode all packets in order with FFmpeg's scale filter, upright; return the frames or the error."""
     frames, turns = [], 0
     try:
         with av.open(str(path)) as container:
@@ -41,7 +41,7 @@ def sequential(path: Path) -> torch.Tensor | str:
 
 
 def compare(path: Path, backend: str, truth: torch.Tensor) -> tuple[str, bool]:
-    """The table's cell, and whether all is identical."""
+    """Return the table's cell, and whether all frames are identical."""
     rng = random.Random(path.name)
     count = len(truth)
     edges = [0, count - 1, count // 2, max(0, count - 2), 0]
@@ -63,7 +63,7 @@ def compare(path: Path, backend: str, truth: torch.Tensor) -> tuple[str, bool]:
 
 
 def refusal(path: Path, backend: str) -> str:
-    """How a backend answers on a file that a plain decode cannot read to its end."""
+    """Describe a backend's result for a file that sequential decoding cannot read to its end."""
     try:
         with open_video(path, backend) as video:
             count = video.num_frames

@@ -1,22 +1,23 @@
-"""How fast are clips read, beside a bare decode of the same frames and beside pytorchvideo?
+"""Reading speed of clips, compared with bare decoding of the same frames and with pytorchvideo.
 
     pip install pytorchvideo==0.1.5
     python benchmarks/loader.py FOLDER
 
-FOLDER holds ``labels.csv`` with the column ``path``, or videos at any depth. Prints a Markdown table of clips a second
-and of ratios, each as median (least to greatest) of the repeats. All three read the same frames of the same files with
-as many worker processes, in turns, after one round that is not timed:
+FOLDER contains ``labels.csv`` with the column ``path``, or videos at any depth. Prints a Markdown table of clips per
+second and of ratios, each as median (minimum to maximum) over repeats. All three read the same frames of the same files
+with the same number of workers, alternating, after one untimed round:
 
 * vidcore: ``VideoDataset`` with its transforms, in a ``DataLoader``.
-* bare: PyAV decodes from the first frame to the last that is wanted and converts the wanted ones to RGB. No seek, no
-  transform, and nothing leaves the worker process.
-* pytorchvideo: ``LabeledVideoDataset`` (what ``labeled_video_dataset`` returns) without sound. It keeps all frames from
-  the first to the last that is wanted and takes ``--frames`` evenly from them, which differ from the others' where a
-  video is shorter than its clip or the stride is uneven. Its ``transforms`` cannot be imported beside a current
-  torchvision: written out here, and without normalisation.
+* bare: PyAV decodes from the first frame to the last requested one and converts the requested frames to RGB. No seek,
+no
+  transform, and no transfer from the worker.
+* pytorchvideo: ``LabeledVideoDataset`` (returned by ``labeled_video_dataset``) without audio. It keeps all frames from
+  the first to the last requested one and subsamples ``--frames`` of them evenly; they differ from the others' if a
+  video is shorter than its clip or the stride is uneven. Its ``transforms`` cannot be imported with a current
+  torchvision, so they are reimplemented here, without normalisation.
 
-In the column of the stride, "even" is one frame from each of ``--frames`` equal segments. Ratios of processor time do
-not depend on what else the machine is doing, the others do.
+Stride "even" is one frame from each of ``--frames`` equal segments. Ratios of processor time do not depend on other
+load of the machine, the others do.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ METHODS = ("vidcore", "bare", "pytorchvideo")
 
 
 def videos_of(folder: Path, limit: int) -> list[str]:
-    """At most ``limit`` files, evenly out of all."""
+    """Return at most ``limit`` files, evenly spaced."""
     if (folder / "labels.csv").exists():
         with open(folder / "labels.csv", newline="") as file:
             paths = [folder / row["path"] for row in csv.DictReader(file)]
@@ -60,7 +61,7 @@ def videos_of(folder: Path, limit: int) -> list[str]:
 
 
 class Seeded(Dataset[dict[str, Any]]):
-    """vidcore's data set, made to draw the same for a video each time."""
+    """vidcore's data set with fixed random draws per video."""
 
     def __init__(self, dataset: VideoDataset) -> None:
         self.dataset = dataset
@@ -69,24 +70,24 @@ class Seeded(Dataset[dict[str, Any]]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        torch.default_generator.manual_seed(index)  # torch.manual_seed also formats a stack for every device
+        torch.default_generator.manual_seed(index)  # torch.manual_seed is slower: it formats a stack trace per device
         return self.dataset[index]
 
 
 def drawn(path: str, seed: int, spec: ClipSpec, train: bool) -> tuple[np.ndarray, tuple[float, float]]:
-    """The frames that ``Seeded`` reads, and from when to when they are shown, in seconds since the first frame."""
+    """Return the frames that ``Seeded`` reads, and their start and end time in seconds since the first frame."""
     torch.default_generator.manual_seed(seed)
     rng = np.random.default_rng(int(torch.randint(2**62, ()))) if train else None
     with open_video(path) as video:
         times = video.times.numpy()
     indices = clip_indices(times, spec, rng=rng)
     first, last = times[indices.min()] - times[0], times[indices.max()] - times[0]
-    half = 0.5 * min(np.diff(times), default=0.02)  # of a frame, so that rounding decides nothing
+    half = 0.5 * min(np.diff(times), default=0.02)  # half a frame, as tolerance for rounding
     return indices, (max(0.0, float(first - half)), float(last + half))
 
 
 class Bare(Dataset[int]):
-    """Decodes, and no more."""
+    """Data set that only decodes."""
 
     def __init__(self, paths: Sequence[str], indices: Sequence[np.ndarray]) -> None:
         self.paths, self.indices = paths, [set(wanted.tolist()) for wanted in indices]
@@ -97,7 +98,7 @@ class Bare(Dataset[int]):
     def __getitem__(self, index: int) -> int:
         wanted, kept = self.indices[index], []
         with av.open(self.paths[index]) as container:
-            container.streams.video[0].codec_context.thread_count = 1  # as in vidcore; slice threads only cost
+            container.streams.video[0].codec_context.thread_count = 1  # as in vidcore; slice threads only add overhead
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     kept.append(frame.to_ndarray(format="rgb24"))
@@ -108,7 +109,7 @@ class Bare(Dataset[int]):
 
 
 class GivenWindow(ClipSampler):
-    """pytorchvideo's random or constant sampler with the start and the end that the others read."""
+    """Clip sampler of pytorchvideo with the start and end that the others read."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -118,7 +119,7 @@ class GivenWindow(ClipSampler):
 
 
 class PytorchvideoTransform:
-    """UniformTemporalSubsample, ShortSideScale, crop, and a mirror image in training, as in its recipes."""
+    """UniformTemporalSubsample, ShortSideScale, crop, and a flip in training, as in its recipes."""
 
     def __init__(self, frames: int, size: int, train: bool) -> None:
         self.frames, self.size = frames, size
@@ -137,7 +138,7 @@ class PytorchvideoTransform:
 
 
 def processor_seconds() -> float:
-    """What this process and its living workers have used so far (Linux)."""
+    """Return the processor seconds used by this process and its workers (Linux)."""
     ticks = 0
     for process in multiprocessing.active_children():
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -146,7 +147,7 @@ def processor_seconds() -> float:
 
 
 def loaders(paths: list[str], spec: ClipSpec, train: bool, workers: int, batch: int) -> dict[str, DataLoader[Any]]:
-    """One loader for each of ``METHODS``."""
+    """Return one loader for each of ``METHODS``."""
     vidcore = VideoDataset([Sample(path, 0) for path in paths], Task("single_label", ("any",)), spec, train=train)
     draws = [drawn(path, seed, spec, train) for seed, path in enumerate(paths)]
     labelled = [(path, {"label": 0, "window": window}) for path, (_, window) in zip(paths, draws, strict=True)]
@@ -161,7 +162,7 @@ def loaders(paths: list[str], spec: ClipSpec, train: bool, workers: int, batch: 
 
 
 def one_round(name: str, loader: DataLoader[Any]) -> tuple[int, float, float]:
-    """Clips, wall-clock seconds and processor seconds of one pass."""
+    """Return clips, wall-clock seconds and processor seconds of one pass."""
     start, used, clips = time.perf_counter(), processor_seconds(), 0
     for batch in loader:
         clips += len(batch) if name == "bare" else len(batch["ids"] if name == "vidcore" else batch["video"])
@@ -169,13 +170,13 @@ def one_round(name: str, loader: DataLoader[Any]) -> tuple[int, float, float]:
 
 
 def spread(values: Iterable[float], digits: int) -> str:
-    """Median (least to greatest)."""
+    """Format median (minimum to maximum)."""
     values = list(values)
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def measure(paths: list[str], spec: ClipSpec, train: bool, workers: int, batch: int, repeats: int) -> list[str]:
-    """The table's cells: clips a second of each, then vidcore's ratios to the others, wall-clock and processor."""
+    """Return the table's cells: clips per second of each, then vidcore's ratios in wall-clock and processor time."""
     by_name = loaders(paths, spec, train, workers, batch)
     for name, loader in by_name.items():
         clips = one_round(name, loader)[0]
@@ -194,9 +195,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--stride", type=int, nargs="+", default=[4, 0], help="distance of frames; 0: even, see above")
+    parser.add_argument("--stride", type=int, nargs="+", default=[4, 0], help="stride in frames; 0: even, see above")
     parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--videos", type=int, default=64, help="how many of the folder's at most")
+    parser.add_argument("--videos", type=int, default=64, help="maximum number of videos")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()

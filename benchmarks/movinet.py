@@ -1,13 +1,13 @@
-"""Time of MoViNet: a frame of the stream networks and a clip of the base networks, beside what else runs them.
+"""Inference time of MoViNet: per frame of the stream networks and per clip of the base networks, in several runtimes.
 
     python benchmarks/movinet.py --variants a0 a2 [--ways LiteRT] [--peers peers/bin/python movinet_peers.py]
 
-Each way runs in a process of its own, by turns, on two threads in float32; times are medians over frames of the median
-over turns. "folded" is eager with normalisation in the weights, as `vid stream` runs it; "compiled" is that, compiled.
-"LiteRT, graph alone" leaves the state where it is, as peers are timed.
-The PyTorch port (`pip install git+https://github.com/Atze00/MoViNet-pytorch`) takes part where it is installed.
-``--peers`` is a command that takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per frame``, such
-as a script that runs the official TensorFlow code in an environment of its own. Prints Markdown tables.
+Each runtime has its own process; they alternate, on two threads in float32. Times are medians over frames of the median
+over rounds. "folded" is eager with folded normalisation, as in `vid stream`; "compiled" is the same, compiled. "LiteRT,
+graph alone" does not copy the state between steps, as the peers are timed. The PyTorch port
+(`pip install git+https://github.com/Atze00/MoViNet-pytorch`) is included if installed. ``--peers`` is a command that
+takes ``--variant`` and ``--threads`` and prints lines ``NAME …: 1.23 ms per frame``, such as a script that runs the
+official TensorFlow code in its own environment. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PORT = importlib.util.find_spec("movinets") is not None
 
 
 def median_ms(step: Callable[[], object], runs: int = FRAMES, warmup: int = WARMUP) -> float:
-    """Median time of a step."""
+    """Return the median time of a step."""
     seconds = []
     for run in range(warmup + runs):
         start = time.perf_counter()
@@ -50,7 +50,7 @@ def median_ms(step: Callable[[], object], runs: int = FRAMES, warmup: int = WARM
 
 
 def streaming(variant: str, way: str) -> float:
-    """Milliseconds of a frame of our stream network."""
+    """Return milliseconds per frame of our stream network."""
     size = VARIANTS[variant].size
     module = MoViNetModule(Task.numbered(600), variant=variant, stream=True).eval()
     state = module.init_state(1, (size, size))
@@ -76,7 +76,7 @@ def streaming(variant: str, way: str) -> float:
 
 
 def port_streaming(variant: str) -> float:
-    """Milliseconds of a frame of the port's stream network."""
+    """Return milliseconds per frame of the port's stream network."""
     from movinets import MoViNet as Port
     from movinets.config import _C
 
@@ -87,7 +87,7 @@ def port_streaming(variant: str) -> float:
 
 
 def clip(variant: str, port: bool) -> float:
-    """Milliseconds of a native clip of the base network, ours or the port's."""
+    """Return milliseconds per native clip of the base network, ours or the port's."""
     spec = VARIANTS[variant]
     if port:
         from movinets import MoViNet as Port
@@ -105,12 +105,12 @@ def _port_config(config: object, variant: str) -> object:
 
 
 def wanted(way: str, parts: list[str] | None) -> bool:
-    """Whether a way is to be timed."""
+    """Return whether a variant is selected."""
     return parts is None or any(part in way for part in parts)
 
 
 def apart(function: Callable[..., float], *arguments: object) -> float:
-    """Runs a measurement in a process of its own."""
+    """Run a measurement in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (THREADS,)) as pool:
         return pool.apply(_without_gradients, (function, *arguments))
 
@@ -121,7 +121,7 @@ def _without_gradients(function: Callable[..., float], *arguments: object) -> fl
 
 
 def peers(command: list[str], variant: str) -> dict[str, float]:
-    """What another program measures in the same turn."""
+    """Return the measurements of another program in the same round."""
     done = subprocess.run(
         [*command, "--variant", variant, "--threads", str(THREADS)], check=True, capture_output=True, text=True
     )
@@ -129,11 +129,11 @@ def peers(command: list[str], variant: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["a0", "a2"], choices=VARIANTS)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", metavar="WAY", help="of ours, only those of whose name these are a part")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="only our variants whose name contains one of these")
     parser.add_argument("--peers", nargs=argparse.REMAINDER, default=[])
     arguments = parser.parse_args()
     versions = {name: version(name) for name in ("torch", "onnxruntime")}

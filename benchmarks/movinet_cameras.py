@@ -1,4 +1,4 @@
-"""Many cameras, one MoViNet: milliseconds a frame and camera, one by one and in one batch; memory over many frames.
+"""Many cameras with one MoViNet: milliseconds per frame and camera, one by one and batched; memory over many frames.
 
     python benchmarks/movinet_cameras.py --variant a0 --cameras 64
 
@@ -21,7 +21,7 @@ THREADS, RUNS, FRAMES = 2, 5, 10_000
 
 
 def median_ms(step: Callable[[], object]) -> float:
-    """Median time of a step."""
+    """Return the median time of a step."""
     step()
     seconds = []
     for _ in range(RUNS):
@@ -33,7 +33,7 @@ def median_ms(step: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="a0", choices=VARIANTS)
     parser.add_argument("--cameras", type=int, default=64)

@@ -1,11 +1,12 @@
-"""MoViNet on a GPU: clips a second of the base networks and frames a second of the stream networks, A0 to A5.
+"""MoViNet on a GPU: clips per second of the base networks and frames per second of the stream networks, A0 to A5.
 
     python benchmarks/movinet_gpu.py [--variants a0 a2] [--minutes 3]
 
-Networks are folded, as they are served. Each variant has a process of its own; they compile at once, and take turns in
-timing. What is not done after so many minutes is left out. A stream's step is a CUDA graph. The memory limit is the
-time in which the GPU, as fast as it copies, can read the input and the weights of every convolution and linear layer,
-and write the output, once, in bfloat16, with all that lies between them fused. Prints Markdown tables.
+Networks are folded, as for deployment. Each variant has its own process; they compile in parallel and are timed in
+turns. Measurements that are not finished after the given minutes are omitted. A stream's step is a CUDA graph. The
+memory bound is the time in which the GPU, at its measured copy bandwidth, reads the input and the weights of every
+convolution and linear layer and writes the output, once, in bfloat16, with everything between them fused. Prints
+Markdown tables.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from vidcore_movinet import VARIANTS, MoViNet
 from vidcore_movinet.stream import CausalConvNorm, ImageConvNorm
 
 CLIPS = {"t0": 32, "a0": 32, "a1": 32, "a2": 16, "a3": 8, "a4": 8, "a5": 4}
-"""A batch."""
+"""Clips per batch."""
 STREAMS = (1, 64)
 WAYS = ("float32", "bfloat16", "bfloat16, channels last", "compiled")
-"""Compiled is in bfloat16 with the channels last, too."""
+"""Variants; compiled ones also use bfloat16 and channels-last format."""
 
 
 def seconds(run: Callable[[], object], runs: int = 10) -> float:
-    """Median time of a run on the GPU: of fewer where they take long."""
+    """Return the median time of a run on the GPU; fewer repeats for slow runs."""
     times: list[float] = []
     while len(times) < runs + 2 and sum(times) < 1:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -51,14 +52,14 @@ def seconds(run: Callable[[], object], runs: int = 10) -> float:
 
 
 def bandwidth() -> float:
-    """Bytes a second that the GPU copies, read and written."""
+    """Return the GPU's copy bandwidth in bytes per second, reads plus writes."""
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * len(source) / seconds(lambda: target.copy_(source))
 
 
 def moved(net: nn.Module, clips: Tensor) -> int:
-    """Bytes that the layers with weights of an unfolded network read and write, each tensor once, in bfloat16."""
+    """Return the bytes read and written by the weighted layers, each tensor once, in bfloat16."""
     total = 0
 
     def count(module: nn.Module, inputs: object, output: object) -> None:
@@ -75,7 +76,7 @@ def moved(net: nn.Module, clips: Tensor) -> int:
 
 
 def base(variant: str, way: str) -> tuple[Callable[[], object], int]:
-    """What runs a batch of clips, and the bytes that it moves at least."""
+    """Return a function that runs a batch of clips, and its minimum memory traffic in bytes."""
     spec = VARIANTS[variant]
     layout = torch.channels_last_3d if way in WAYS[2:] else torch.contiguous_format
     dtype = torch.float32 if way == "float32" else torch.bfloat16
@@ -89,7 +90,7 @@ def base(variant: str, way: str) -> tuple[Callable[[], object], int]:
 
 
 def stream(variant: str, rows: int, way: str) -> tuple[Callable[[], object], int]:
-    """What runs one frame of so many streams, and the bytes that it moves at least."""
+    """Return a function that runs one frame of several streams, and its minimum memory traffic in bytes."""
     spec = VARIANTS[variant]
     dtype = torch.float32 if way == "float32" else torch.bfloat16
     whole = MoViNet(variant, stream=True).eval()
@@ -121,12 +122,12 @@ def stream(variant: str, rows: int, way: str) -> tuple[Callable[[], object], int
 
 
 def measure(variant: str, turn: Lock, results: multiprocessing.Queue) -> None:
-    """Times a variant: first what needs no compiling."""
+    """Time a variant, starting with uncompiled runs."""
     networks = (0, *reversed(STREAMS))
     with torch.inference_mode():
         fastest = bandwidth()
         for way, rows in itertools.product(WAYS, networks):
-            if rows and way == "bfloat16, channels last":  # as stream networks always are
+            if rows and way == "bfloat16, channels last":  # stream networks always use it
                 continue
             run, size = stream(variant, rows, way) if rows else base(variant, way)
             run()
@@ -138,7 +139,7 @@ def measure(variant: str, turn: Lock, results: multiprocessing.Queue) -> None:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["a0", "a1", "a2", "a3", "a4", "a5"], choices=VARIANTS)
     parser.add_argument("--minutes", type=float, default=30)

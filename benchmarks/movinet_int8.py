@@ -1,9 +1,10 @@
-"""Top-1, time and size of an exported MoViNet step in float32 and in int8, on a set's validation clips.
+"""Top-1, time and size of an exported MoViNet step in float32 and int8, on the validation clips of a set.
 
     python benchmarks/movinet_int8.py SET/labels.csv CHECKPOINT…
 
-The checkpoints are of stream networks trained on that set's `split` column. Ranges are found on 32 training clips; each
-clip's frames then go through the step one by one, and the last logits decide. Prints a Markdown table.
+The checkpoints are stream networks trained on the `split` column of that set. Ranges are calibrated on 32 training
+clips; the frames of each clip then pass through the step one by one, and the last logits are used. Prints a Markdown
+table.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CALIBRATION, THREADS = 32, 2
 
 
 def accuracy(engine: StepEngine, clips: list[tuple[str, str]]) -> tuple[float, float]:
-    """Share of the clips (path, label) that are recognised, and milliseconds a frame."""
+    """Return top-1 on the clips (path, label), and milliseconds per frame."""
     right, frames, seconds = 0, 0, 0.0
     for path, label in clips:
         clip = read_batch([path], engine.clip_spec, 1)["inputs"]["rgb"]
@@ -38,7 +39,7 @@ def accuracy(engine: StepEngine, clips: list[tuple[str, str]]) -> tuple[float, f
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", type=Path)
     parser.add_argument("checkpoints", nargs="+")

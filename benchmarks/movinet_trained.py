@@ -1,12 +1,11 @@
-"""Agreement of our A0 stream network with a trained one that LiteRT runs.
+"""Agreement of our A0 stream network with a trained one that runs in LiteRT.
 
     python benchmarks/movinet_trained.py a0_stream_float.npz [--graph a0_dynamic.tflite --video clip.mp4 [--frames 77]]
 
-The ``.npz`` holds the network's variables under the official names (``var/NAME``), ``frames`` (T, 3, H, W) uint8 and
+The ``.npz`` contains the network's variables under the official names (``var/NAME``), ``frames`` (T, 3, H, W) uint8 and
 ``logits`` (T, K) of the same network in LiteRT after each frame. With ``--graph``, LiteRT (``pip install
-ai-edge-litert``) also runs that network's own file, its weights in float32, on frames of the video, one by one.
-Prints, for each choice of activations, the largest difference of any logit after any frame, as a share of the largest
-logit.
+ai-edge-litert``) also runs the network's own file, with float32 weights, on frames of the video, one by one. Prints,
+for each choice of activations, the maximum difference of any logit after any frame, relative to the largest logit.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SLOPES = {"1/6": 1 / 6, "0.16667, LiteRT's constant": 0.16667, "0.2": 0.2}
 
 
 def float_graph(path: Path) -> bytes:
-    """The LiteRT file with its quantised weights as float32."""
+    """Convert the quantised weights of a LiteRT file to float32."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -50,7 +49,7 @@ def float_graph(path: Path) -> bytes:
 
 
 def litert_logits(graph: bytes, frames: np.ndarray) -> np.ndarray:
-    """(T, K) logits after each of the frames (T, 3, H, W) uint8."""
+    """Return logits (T, K) after each of the frames (T, 3, H, W) uint8."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=graph).get_signature_runner()
@@ -66,7 +65,7 @@ def litert_logits(graph: bytes, frames: np.ndarray) -> np.ndarray:
 
 
 def read_frames(path: Path, number: int, size: tuple[int, int]) -> np.ndarray:
-    """The first frames of a video, resized, (T, 3, H, W) uint8."""
+    """Read the first frames of a video, resized, (T, 3, H, W) uint8."""
     with open_video(path) as video:
         frames = video.frames(list(range(min(number, video.num_frames))))
     return F.interpolate(frames.float(), size, mode="bilinear", antialias=True).round().to(torch.uint8).numpy()
@@ -75,7 +74,7 @@ def read_frames(path: Path, number: int, size: tuple[int, int]) -> np.ndarray:
 def difference(
     variables: dict[str, np.ndarray], frames: np.ndarray, logits: np.ndarray, **activations: object
 ) -> float:
-    """Largest difference of any logit after any frame, as a share of the largest logit."""
+    """Return the maximum difference of any logit after any frame, relative to the largest logit."""
     net = MoViNet("a0", logits.shape[1], stream=True, **activations).eval()  # type: ignore[arg-type]
     load_tensorflow_variables(net, variables)
     clip = torch.from_numpy(frames).transpose(0, 1)[None] / 255
@@ -84,10 +83,10 @@ def difference(
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path)
-    parser.add_argument("--graph", type=Path, help="the network's LiteRT file")
+    parser.add_argument("--graph", type=Path, help="LiteRT file of the network")
     parser.add_argument("--video", type=Path)
     parser.add_argument("--frames", type=int, default=77)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Whether damaged video files are read or refused, and never crash, hang or raise what no one expects.
+"""Check that damaged video files are read or refused, and never crash, hang or raise an unexpected error.
 
     python benchmarks/mutations.py shared/clips/*.mp4 --count 1000
 
-Each mutation is a real file with a few bits flipped, a piece cut out or blocks swapped, drawn from its own seed. It is
-opened, some of its frames are decoded and its sound is read, in a child process with a time limit, so that a crash or a
-hang is a failure that names the file and the seed.
+Each mutation is a real file with a few bits flipped, a piece removed or blocks swapped, drawn from its own seed. It is
+opened, some frames are decoded and the audio is read, in a child process with a time limit, so that a crash or hang is
+a failure that names the file and the seed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 LIMIT = 60.0
-"""Seconds that a mutation may take."""
+"""Time limit per mutation in seconds."""
 
 
 def mutate(content: bytes, seed: int) -> bytes:
-    """One mutation of a file: flipped bits, a cut, a hole, swapped blocks or overwritten ones."""
+    """Mutate a file: flip bits, truncate it, remove a piece, swap or overwrite blocks."""
     rng = np.random.default_rng(seed)
     data = np.frombuffer(content, np.uint8).copy()
     length = len(data)
@@ -46,7 +46,7 @@ def mutate(content: bytes, seed: int) -> bytes:
                 data[second : second + size].copy(),
                 data[first : first + size].copy(),
             )
-    else:  # where containers keep their tables: the beginning and the end
+    else:  # start or end, where containers store their tables
         for _ in range(rng.integers(1, 16)):
             place = int(rng.integers(0, min(4096, length)))
             place = place if rng.integers(2) else length - 1 - place
@@ -55,7 +55,7 @@ def mutate(content: bytes, seed: int) -> bytes:
 
 
 def read(path: Path) -> str:
-    """Reads frames and sound as training does: ``read``, or why it was refused."""
+    """Read frames and audio as in training; return ``read``, or the reason of refusal."""
     from vidcore.video import NoAudioError, VideoError, open_video, read_audio
 
     try:
@@ -75,7 +75,7 @@ def read(path: Path) -> str:
 
 
 def serve(pipe: Connection, folder: str) -> None:
-    """In the child: mutates and reads what it is told to, one by one."""
+    """In the child process: mutate and read the requested files one by one."""
     import torch
 
     torch.set_num_threads(1)
@@ -87,12 +87,12 @@ def serve(pipe: Connection, folder: str) -> None:
         path.write_bytes(mutate(content, seed))
         try:
             pipe.send((True, read(path)))
-        except Exception as error:  # whatever it is, it is what this program looks for
+        except Exception as error:  # any unexpected error is a finding
             pipe.send((False, f"{type(error).__name__}: {error}"))
 
 
 class Reader:
-    """A child process that reads, and is replaced where it dies or hangs."""
+    """Child process that reads files; replaced if it crashes or hangs."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -110,7 +110,7 @@ class Reader:
         self.process.join()
 
     def read(self, source: Path, seed: int) -> tuple[bool, str]:
-        """Whether the reading went well, and what came of it."""
+        """Return whether reading succeeded, and its result."""
         self.pipe.send((str(source), seed))
         try:
             if self.pipe.poll(LIMIT):
@@ -125,7 +125,7 @@ class Reader:
 
 
 def examine(sources: list[Path], count: int) -> tuple[Counter[str], list[str]]:
-    """Reads ``count`` mutations, taking turns among the files: how often each outcome was, and the failures."""
+    """Read ``count`` mutations of all files in turn; return the count of each outcome, and the failures."""
     outcomes: Counter[str] = Counter()
     failures = []
     with tempfile.TemporaryDirectory() as folder:

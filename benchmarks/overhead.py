@@ -1,14 +1,14 @@
-"""What does ``vid fit`` add to a step of training, beside a plain PyTorch loop?
+"""Overhead of ``vid fit`` per training step, compared with a plain PyTorch loop.
 
     python benchmarks/overhead.py
 
-One process runs ``vid fit`` as a user does, with logger, progress, report and checkpoints. A callback stops it every
-ten steps and lets a plain loop train a copy of the same network on the same batch for ten steps, with the same
-optimiser, schedule and clipping of gradients. So the two take turns, and each turn gives one ratio. A step is timed
-from its beginning to the beginning of the next: fetching and moving the batch, callbacks and logging are in it. The
-batch stays in memory: time to read, which both would spend, would only bring the ratio nearer to 1. Prints a Markdown
-table of medians with quartiles; exit status 1 if a ratio of wall-clock time is above 1.05. The ratio of processor time
-depends less on what else the machine is doing.
+One process runs ``vid fit`` like a user, with logger, progress, report and checkpoints. Every ten steps a callback lets
+a plain loop train a copy of the same network on the same batch for ten steps, with the same optimiser, schedule and
+gradient clipping. The two alternate, and each pair of turns gives one ratio. A step is timed from its start to the
+start of the next: it includes fetching and moving the batch, callbacks and logging. The batch stays in memory: reading
+time, equal in both, would only bring the ratio closer to 1. Prints a Markdown table of medians with quartiles; exits
+with 1 if a ratio of wall-clock time is above 1.05. The ratio of processor time depends less on other load of the
+machine.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from vidcore_datasets.moving_digits import MovingDigits
 
 LIMIT = 1.05
 TURN = 10
-"""Steps a turn; as many as lie between two lines of the log, so that each turn writes one."""
+"""Steps per turn; equal to the logging interval, so that each turn logs once."""
 WARM_UP = 3
-"""Turns that are not counted."""
+"""Number of initial turns that are not timed."""
 SETTINGS = ((8, 4, 48), (32, 4, 48))
-"""Batch size, frames and size."""
+"""Batch size, number of frames and frame size."""
 
 
 Time = tuple[float, float]
-"""Seconds by the clock, and of this process on all processors."""
+"""Wall-clock seconds, and processor seconds of this process."""
 
 
 class Repeated(Dataset[Batch]):
-    """One batch, ``steps`` times."""
+    """Repeat one batch ``steps`` times."""
 
     def __init__(self, batch: Batch, steps: int) -> None:
         self.batch, self.steps = batch, steps
@@ -59,11 +59,11 @@ class Repeated(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if index >= self.steps:
             raise IndexError(index)
-        return {**self.batch, "inputs": dict(self.batch["inputs"])}  # training writes into these
+        return {**self.batch, "inputs": dict(self.batch["inputs"])}  # training modifies these
 
 
 class HeldDigits(MovingDigits):
-    """``moving_digits``, of which training sees the first batch again and again."""
+    """``moving_digits`` whose training loader repeats the first batch."""
 
     steps = 0
 
@@ -73,10 +73,10 @@ class HeldDigits(MovingDigits):
 
 
 class TakingTurns(Callback):
-    """Times ``vid fit`` and a plain loop in turns of ``TURN`` steps."""
+    """Time ``vid fit`` and a plain loop in alternating turns of ``TURN`` steps."""
 
     turns: list[tuple[Time, Time]]
-    """What a turn of ``vid fit`` took, and the plain loop's after it; of the latest training."""
+    """Times of each turn of ``vid fit`` and of the plain loop after it, of the last training."""
 
     started: Time = (0.0, 0.0)
 
@@ -98,7 +98,7 @@ class TakingTurns(Callback):
 
 
 def plain_loop(module: VideoModule, loader: DataLoader[Any], clip: float | None) -> Iterator[None]:
-    """Trains the module's network as one writes it without a framework; yields after each step."""
+    """Train the module's network in a plain PyTorch loop; yield after each step."""
     network = module.get_submodule("net")
     device = next(network.parameters()).device
     optimizer, schedule = module.optim.build(network.parameters(), len(loader))
@@ -120,20 +120,20 @@ def plain_loop(module: VideoModule, loader: DataLoader[Any], clip: float | None)
 
 
 def now(device: torch.device) -> Time:
-    """When the device has done all that it was given."""
+    """Return the time after all work of the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter(), time.process_time()
 
 
 def since(start: Time, end: Time) -> Time:
-    """What lies between, in seconds a step."""
+    """Return the difference in seconds per step."""
     return (end[0] - start[0]) / TURN, (end[1] - start[1]) / TURN
 
 
 def measure(folder: Path, batch: int, frames: int, size: int, turns: int) -> list[tuple[Time, Time]]:
-    """Runs ``vid fit``; returns what ``TakingTurns`` noted, without the first turns."""
-    # vid builds the classes of the importable module, which are not those of the program being run.
+    """Run ``vid fit``; return the times of ``TakingTurns`` without the first turns."""
+    # vid uses the classes of the imported module, not those of __main__.
     from overhead import HeldDigits, TakingTurns
 
     HeldDigits.steps = TURN * (WARM_UP + turns + 1)
@@ -150,15 +150,15 @@ def measure(folder: Path, batch: int, frames: int, size: int, turns: int) -> lis
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Median (quartiles)."""
+    """Format median (quartiles)."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def main() -> int:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=20, help="of each, for each row")
+    parser.add_argument("--turns", type=int, default=20, help="turns of each, per row")
     turns = parser.parse_args().turns
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores"
     print(f"MoViNet-A0 on {device}, {turns} turns of {TURN} steps each; median (quartiles)\n")

@@ -1,11 +1,11 @@
-"""Does `vid predict` need more memory for a one-hour video than for a ten-second one?
+"""Check that `vid predict` needs no more memory for a one-hour video than for a ten-second one.
 
     python benchmarks/predict_memory.py
 
-Makes both, 640×480 at 30 frames a second with sound: the hour is the ten seconds' packets over and over, so that both
-hold the same pictures. Predicts on each with MoViNet-A0 as initialised (memory does not depend on the weights), with
-one view and with ten, in a process of its own. Prints a Markdown table of the peak resident memory of that process in
-MB, and exits with 1 if the hour needs 200 MB more.
+Creates both videos, 640×480 at 30 fps with audio: the hour repeats the packets of the ten seconds, so that both have
+the same frames. Predicts on each with an untrained MoViNet-A0 (memory does not depend on weights), with one view and
+with ten, in a separate process. Prints a Markdown table of that process's peak resident memory in MB, and exits with 1
+if the hour needs 200 MB more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SECONDS, TIMES, FPS = 10, 360, 30
 
 
 def ten_seconds(path: Path) -> None:
-    """A square that moves over noise that stands still."""
+    """Create frames of a square that moves over static noise."""
     ground = torch.randint(0, 255, (3, 480, 640), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
     def frame(number: int) -> torch.Tensor:
@@ -40,7 +40,7 @@ def ten_seconds(path: Path) -> None:
 
 
 def repeat(source: Path, path: Path) -> None:
-    """The source's packets, ``TIMES`` times."""
+    """Repeat the source's packets ``TIMES`` times."""
     with av.open(str(path), "w") as target, av.open(str(source)) as template:
         last: dict[int, int] = {}
         streams = [target.add_stream_from_template(stream) for stream in template.streams]
@@ -52,14 +52,14 @@ def repeat(source: Path, path: Path) -> None:
                     shift = round(time * SECONDS / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     number = packet.stream.index
-                    if packet.dts > last.get(number, packet.dts - 1):  # the sound is a little longer than the picture
+                    if packet.dts > last.get(number, packet.dts - 1):  # the audio is slightly longer than the video
                         last[number] = packet.dts
                         packet.stream = streams[number]
                         target.mux(packet)
 
 
 def peak_mb(video: Path, weights: Path, views: int) -> float:
-    """Peak resident memory of a prediction."""
+    """Return the peak resident memory of a prediction."""
     command = [sys.executable, "-m", "vidcore.cli", "predict", str(video), "--model", "movinet"]
     command += ["--weights", str(weights), "--classes", "10", "--accelerator", "cpu", "--views", str(views)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

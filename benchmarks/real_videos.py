@@ -1,9 +1,9 @@
-"""MoViNet-A0, base and stream, from scratch on small sets of real videos: top-1 with chance and split, over seeds.
+"""MoViNet-A0, base and stream, from scratch on small sets of real videos: top-1, chance and split, over seeds.
 
     python benchmarks/real_videos.py egogestar=FOLDER tennis7=FOLDER --runs DIR [--jobs 2]
 
-FOLDER holds the set's `labels.csv`. A run's accuracy is that of its last epoch, not of the best: the sets have no test
-split, and the best epoch on the evaluated clips would flatter. A run that is already in DIR is not repeated.
+FOLDER contains the set's `labels.csv`. Accuracy is that of the last epoch, not the best: the sets have no test split,
+and the best epoch on the evaluated clips would be biased. Finished runs in DIR are not repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from trainings import labels, percent, train
 
-# By set: the columns with a split, and the options.
+# Split columns and options by data set.
 SETS = {
     "egogestar": (
         ("split",),
@@ -38,14 +38,14 @@ COMMON = (
 
 
 def run(name: str, folder: str, split: str, kind: str, seed: int, runs: Path) -> dict[str, float]:
-    """One training and its test."""
+    """Train and test once."""
     data = ("--data.path", f"{folder}/labels.csv", "--data.split_column", split)
     network = ("--model.stream", str(kind == "stream").lower())
     return train(runs / f"{name}-{split}-{kind}-{seed}", seed, [*COMMON, *SETS[name][1], *data, *network])
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER", help=f"NAME of {', '.join(SETS)}")
     parser.add_argument("--runs", type=Path, required=True)

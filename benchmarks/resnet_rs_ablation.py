@@ -1,8 +1,8 @@
-"""What the paper credits with its gains, added step by step: 3D ResNet-RS-50 from scratch on small sets of real videos.
+"""Ablation of the paper's changes, added step by step: 3D ResNet-RS-50 from scratch on small sets of real videos.
 
     python benchmarks/resnet_rs_ablation.py egogestar=FOLDER tennis7=FOLDER --runs DIR [--jobs 2]
 
-FOLDER holds the set's `labels.csv`. Accuracy is that of the last epoch. A run that is already in DIR is not repeated.
+FOLDER contains the set's `labels.csv`. Accuracy is that of the last epoch. Finished runs in DIR are not repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trainings import labels, percent, train
 
-# By set: the column with the split, and the options.
+# Split column and options by data set.
 SETS = {
     "egogestar": ("split", "--model.clip.segments 8 --data.augment.hflip 0 --trainer.max_epochs 40".split()),
     "tennis7": ("split_easy", "--model.clip.segments 8 --trainer.max_epochs 8".split()),
@@ -47,11 +47,11 @@ STEPS: dict[str, dict[str, str]] = {
     "+ EMA": {"--model.optim.ema": "0.98"},
     "+ stem and SE": {"--model.stem": "v1", "--model.se_ratio": "0.25", "--model.gating": "last"},
 }
-"""Each adds its options to those of the steps before."""
+"""Each step adds its options to those of the previous steps."""
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER", help=f"NAME of {', '.join(SETS)}")
     parser.add_argument("--runs", type=Path, required=True)

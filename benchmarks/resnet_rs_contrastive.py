@@ -1,10 +1,10 @@
-"""Does contrastive pre-training without labels help a linear probe of 3D ResNet-RS-50?
+"""Effect of contrastive pre-training without labels on a linear probe of 3D ResNet-RS-50.
 
     python benchmarks/resnet_rs_contrastive.py FOLDER --runs DIR [--jobs 2]
 
-FOLDER is a set of videos with its `labels.csv`; pre-training sees the videos only, the probe the labels of its training
-split. A probe of a network with random weights stands beside it. Accuracy is that of the last epoch. A run that is
-already in DIR is not repeated.
+FOLDER is a set of videos with its `labels.csv`; pre-training uses the videos only, the probe the labels of its training
+split. A probe of a network with random weights is the baseline. Accuracy is that of the last epoch. Finished runs in
+DIR are not repeated.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PROBE = (
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--split", default="split_easy", help="the column of the split")
+    parser.add_argument("--split", default="split_easy", help="column with the split")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)

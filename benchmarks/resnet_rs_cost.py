@@ -1,11 +1,11 @@
-"""What a training step of 3D ResNet-RS-50 costs, beside reference networks at equal input.
+"""Cost of a training step of 3D ResNet-RS-50, compared with reference networks at equal input.
 
     pip install pytorchvideo
     python benchmarks/resnet_rs_cost.py --batch 12
 
-All networks take turns in one process for the times, forward, backward and step of SGD; each has a process of its own
-for the peak memory, less what that process held before the network was built. The references run as their users run
-them, in eager mode and float32. Prints a Markdown table; GMACs are those of the forward pass.
+For times, all networks alternate in one process: forward, backward and SGD step. Peak memory is measured in a separate
+process each, minus the memory before the network was built. The references run as usual, in eager mode and float32.
+Prints a Markdown table; GMACs are those of the forward pass.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "ResNet-RS-50, checkpointing": (functools.partial(ours, checkpointing=True), False),
     "ResNet-RS-50, checkpointing, bfloat16": (functools.partial(ours, checkpointing=True), True),
 }
-"""Network, and whether it runs in bfloat16."""
+"""Networks, and whether they run in bfloat16."""
 
 
 def stepper(name: str, device: torch.device, rows: int) -> Callable[[], None]:
-    """What makes one training step of a new network."""
+    """Return a function that runs a training step of a new network."""
     build, mixed = NETWORKS[name]
     net = build().to(device).train()
     if device.type == "cuda":
@@ -89,14 +89,14 @@ def batch(device: torch.device, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def gmacs(name: str) -> float:
-    """Of one clip."""
+    """Return the GMACs of one clip."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         NETWORKS[name][0]().eval()(torch.empty(1, 3, FRAMES, SIZE, SIZE))
     return counter.get_total_flops() / 2e9
 
 
 def peak(name: str, device: torch.device, rows: int) -> float:
-    """Peak memory in MB of two steps, less what there was before."""
+    """Return the peak memory of two steps in MB, minus the memory before."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = stepper(name, device, rows)
     for _ in range(2):
@@ -107,14 +107,14 @@ def peak(name: str, device: torch.device, rows: int) -> float:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--batch", type=int, default=12)
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
-    # First, as long as this process is small: a child's peak begins with its parent's.
+    # Measure memory first, while this process is small: a child's peak starts at its parent's.
     memory = {}
     for name in NETWORKS:
         with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -1,8 +1,8 @@
-"""How fast `vid` answers what needs no computing: help, lists, versions and usage errors.
+"""Start-up time of `vid` commands that need no torch: help, lists, versions and usage errors.
 
-Prints a Markdown table of each command's time as a share of what a bare LightningCLI takes for its `--help`, without
-and with fifty more plugins installed. All is measured in one run, in turns, so that only the ratios mean anything. Exit
-status 1 if a share is above a tenth.
+Prints a Markdown table of each command's time as a share of a bare LightningCLI's `--help`, without and with fifty more
+plugins installed. All are measured alternately in one run; only the ratios are meaningful. Exits with 1 if a share is
+above a tenth.
 
     python benchmarks/startup.py [REPETITIONS]
 """
@@ -54,11 +54,11 @@ COMMANDS = {
     "plugins --wrong": 2,
     "flops": 2,
 }
-"""Command lines of `vid`, and their exit status."""
+"""Command lines of `vid` and their exit statuses."""
 
 
 def seconds(command: list[str], folder: Path, status: int, path: Path | None = None) -> float:
-    """How long a command takes, started and answered; with another folder on the path if given."""
+    """Return the run time of a command, optionally with another folder on the path."""
     environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -69,7 +69,7 @@ def seconds(command: list[str], folder: Path, status: int, path: Path | None = N
 
 
 def install_plugins(folder: Path) -> None:
-    """Writes distributions with a model, a data set and a long description each, as installers leave them."""
+    """Write installed distributions, each with a model, a data set and a long description."""
     for number in range(PLUGINS):
         info = folder / f"vidcore_more{number}-1.0.dist-info"
         info.mkdir()
@@ -85,7 +85,7 @@ def install_plugins(folder: Path) -> None:
 
 
 def main() -> int:
-    """Measures and prints the table."""
+    """Measure and print the table."""
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     script = Path(sys.executable).parent / ("vid.exe" if os.name == "nt" else "vid")
     with tempfile.TemporaryDirectory() as name:

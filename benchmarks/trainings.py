@@ -1,4 +1,4 @@
-"""Trainings and tests by the `vid` command, of which benchmarks print tables; what is done already is not repeated."""
+"""Run the trainings and tests of benchmark tables with the `vid` command; finished ones are not repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMON = (
 
 
 def vid(*arguments: str, log: Path) -> None:
-    """Runs `vid` on one thread, its output in a file."""
+    """Run `vid` on one thread with its output in a file."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("w") as file:
         subprocess.run(
@@ -28,7 +28,7 @@ def vid(*arguments: str, log: Path) -> None:
 def train(
     place: Path, seed: int, arguments: Sequence[str], test: bool = True, accelerator: str = "cpu"
 ) -> dict[str, float]:
-    """One training and its test in the folder ``place``.
+    """Train and test in the folder ``place``.
 
     Returns:
         ``top1`` of the validation after the last epoch, not of the best one, which would flatter; ``test_top1``;
@@ -54,18 +54,18 @@ def train(
 
 
 def last(place: Path) -> Path:
-    """The checkpoint of a training's last epoch."""
+    """Return the checkpoint of a training's last epoch."""
     return place / "fit" / "version_0" / "checkpoints" / "last.ckpt"
 
 
 def labels(folder: str) -> list[dict[str, str]]:
-    """The rows of a set's `labels.csv`."""
+    """Read the rows of a set's `labels.csv`."""
     with (Path(folder) / "labels.csv").open() as file:
         return list(csv.DictReader(file))
 
 
 def percent(values: Sequence[float]) -> str:
-    """Mean, deviation and all values of fractions, in %."""
+    """Format mean, standard deviation and all values of fractions, in %."""
     shown = ", ".join(f"{100 * value:.1f}" for value in values)
     deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.mean(values):.1f}{deviation} % ({shown})"

@@ -1,11 +1,11 @@
-"""Memory and open files of a data loader's worker while it reads ten thousand clips.
+"""Memory and open files of a data loader's worker over ten thousand clips.
 
     python benchmarks/worker_memory.py
     python benchmarks/worker_memory.py clip.mp4 other.mp4
 
-Prints the worker's resident memory and its open files after 100, 1,000 and 10,000 clips, and fails where memory grew by
-more than 20 MB, or files by any, after the first thousand. Without files it makes a tiny one with sound. One in fifty
-is broken, since what is unreadable must not leak either.
+Prints the worker's resident memory and its open files after 100, 1,000 and 10,000 clips, and fails if memory grows by
+more than 20 MB, or the number of open files at all, after the first thousand. Without arguments it creates a tiny file
+with audio. One in fifty files is damaged, since unreadable files must not leak either.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SLACK_MB = 20.0
 
 
 class Watched(VideoDataset):
-    """Adds to each item what the worker uses."""
+    """Add the worker's resource usage to each item."""
 
     def __getitem__(self, draw: Any) -> dict[str, Any]:
         item = super().__getitem__(draw)
@@ -40,7 +40,7 @@ class Watched(VideoDataset):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", help="videos with sound")
+    parser.add_argument("files", nargs="*", help="videos with audio")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         paths = arguments.files

