@@ -1,4 +1,4 @@
-"""What holds between the packages."""
+"""Rules that hold across packages."""
 
 from __future__ import annotations
 
