@@ -13,7 +13,7 @@ Row = tuple[int, int, int, float, float, float, float]
 
 
 def box_target(rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """Return boxes as the target of a [`Sample`][vidcore.reading.dataset.Sample], sorted by frame.
+    """Return boxes as the target of a [`Sample`][vidcore.sample.Sample], sorted by frame.
 
     Returns:
         ``boxes`` (N, 4) float32, ``labels``, ``frames`` and ``tracks`` (N,) int64, and ``motion`` (N,) float32, see

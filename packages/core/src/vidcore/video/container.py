@@ -1,4 +1,4 @@
-"""Media files opened by FFmpeg: within :mod:`vidcore.video.limits`, and nothing else than the file that is named."""
+"""Media files opened by FFmpeg: within ``vidcore.video.limits``, and nothing else than the file that is named."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def open_container(file: Any, timeout: float | None = None) -> InputContainer:
         timeout: Seconds after which opening it or one read from it is interrupted.
 
     Raises:
-        av.FFmpegError: FFmpeg cannot open it, or it is of none of :data:`FORMATS`.
+        av.FFmpegError: FFmpeg cannot open it, or it is of none of ``FORMATS``.
         OSError: It is missing, or neither a file nor an object.
-        LimitError: It declares too much, see :mod:`vidcore.video.limits`.
+        LimitError: It declares too much, see ``vidcore.video.limits``.
     """
     if isinstance(file, str):
         require_file(file)
@@ -71,7 +71,7 @@ def open_url(url: str, timeout: float, options: Mapping[str, str]) -> InputConta
 
     Raises:
         av.FFmpegError: FFmpeg cannot open it.
-        LimitError: It declares too much, see :mod:`vidcore.video.limits`.
+        LimitError: It declares too much, see ``vidcore.video.limits``.
     """
     return _opened(url, timeout, {**options, "protocol_whitelist": ",".join(_NETWORK)})
 

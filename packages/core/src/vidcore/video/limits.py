@@ -78,7 +78,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     """Check the members that a zip archive (an ``.npz``) declares; other files pass.
 
     Raises:
-        LimitError: See :func:`check_unpacked`.
+        LimitError: See ``check_unpacked``.
         OSError: The file cannot be read.
         zipfile.BadZipFile: The archive is damaged.
     """
@@ -90,7 +90,7 @@ def check_checkpoint(path: str | os.PathLike[str]) -> None:
     """Check what ``torch.save`` wrote, before ``torch.load(weights_only=True)`` allocates what the file declares.
 
     Raises:
-        LimitError: See :func:`check_unpacked`; or the pickle creates a ``bytearray``, which can have any size.
+        LimitError: See ``check_unpacked``; or the pickle creates a ``bytearray``, which can have any size.
         OSError: The file cannot be read.
         ValueError: The file is empty.
         zipfile.BadZipFile: The archive is damaged.
@@ -129,7 +129,7 @@ def check_unpacked(declared: int, stored: int) -> None:
         stored: Bytes of the archive, which it may hold in any case: so an archive without compression passes.
 
     Raises:
-        LimitError: ``declared`` is above ``stored`` and above :data:`UNPACKED_BYTES`.
+        LimitError: ``declared`` is above ``stored`` and above ``UNPACKED_BYTES``.
     """
     if declared > stored:
         UNPACKED_BYTES.check(declared)

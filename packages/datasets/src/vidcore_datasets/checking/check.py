@@ -54,11 +54,11 @@ class FileReport:
     seconds: float | None = None
     """How long decoding took."""
     sha256: str = ""
-    """See :func:`digest`."""
+    """See ``digest``."""
 
 
 def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[FileReport, None, None]:
-    """Reports on each file as soon as it is done, by :func:`check_file` in ``workers`` processes.
+    """Reports on each file as soon as it is done, by ``check_file`` in ``workers`` processes.
 
     A file that crashes or hangs the decoder is reported like any other broken one.
 

@@ -93,7 +93,7 @@ def _headers(
 
 
 def summaries(headers: Sequence[Header], samples: Mapping[str, SampleIndex], task: Task | None) -> dict[str, Any]:
-    """What :mod:`vidcore_datasets.statistics.stats` tells of each split; ``all`` where there are none."""
+    """What ``vidcore_datasets.statistics.stats`` tells of each split; ``all`` where there are none."""
     from vidcore_datasets.statistics.stats import class_balance, summary
 
     if not samples or task is None:

@@ -1,6 +1,8 @@
 """A data set's videos made fit for training: re-encoded, as pictures, or in shards.
 
-:func:`jobs_of` says what there is to write, :func:`run_jobs` writes it, :func:`write_samples` completes it.
+[`jobs_of`][vidcore_datasets.preparing.plan.jobs_of] says what there is to write,
+[`run_jobs`][vidcore_datasets.preparing.run.run_jobs] writes it,
+[`write_samples`][vidcore_datasets.preparing.samples.write_samples] completes it.
 
 What is written depends on the videos and the settings alone, and appears under its name when it is complete and has
 been read back. So a run that was killed, or that ran out of space, is completed by running it again: what is there is

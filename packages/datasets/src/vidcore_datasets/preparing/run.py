@@ -29,7 +29,7 @@ def run_jobs(jobs: Sequence[Job], settings: Settings, workers: int, timeout: flo
     A video that crashes or hangs its process is unreadable; in a shard, the shard is then tried again without it.
 
     Args:
-        jobs: From :func:`jobs_of`.
+        jobs: From ``jobs_of``.
         settings: The same.
         workers: How many processes.
         timeout: Seconds that a video may take, besides ten for each megabyte.

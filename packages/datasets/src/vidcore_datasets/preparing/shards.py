@@ -2,7 +2,7 @@
 
 An item has two leaves of bytes: what there is to know of the video as JSON, and the video's file. A shard begins with
 the number of items N (uint32), N + 1 offsets (uint32) and the items; an item begins with the sizes (uint32) of its
-leaves. LitData writes it, and reads it too; :mod:`vidcore.video.source` reads a single video of it with one request,
+leaves. LitData writes it, and reads it too; [`vidcore.video.source`][] reads a single video of it with one request,
 wherever the shard lies, so there is no cache to bound and nothing that depends on who reads what in which order.
 """
 

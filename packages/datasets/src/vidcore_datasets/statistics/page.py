@@ -22,7 +22,7 @@ def write(
     Args:
         title: Of the page.
         headers: Of all files.
-        stats: By split, see ``summary`` and ``class_balance`` in :mod:`vidcore_datasets.statistics.stats`.
+        stats: By split, see ``summary`` and ``class_balance`` in ``vidcore_datasets.statistics.stats``.
         classes: K names; none where nothing is labelled.
         folder: Where to write; it exists.
     """

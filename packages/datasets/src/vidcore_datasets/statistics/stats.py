@@ -43,7 +43,7 @@ class Header:
 
 
 def read_headers(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[Header, None, None]:
-    """The header of each file as soon as it is read, by :func:`read_header` in ``workers`` processes.
+    """The header of each file as soon as it is read, by ``read_header`` in ``workers`` processes.
 
     Args:
         paths: Files, and folders of frames.
