@@ -147,6 +147,6 @@ def test_failure_leaves_no_file(tmp_path: Path) -> None:
         write_video(tmp_path / "a.mp4", frames(), 25)
     with pytest.raises(ValueError, match="no frames"):
         write_video(tmp_path / "a.mp4", [], 25)
-    with pytest.raises(ValueError, match="frame 1 is"):
+    with pytest.raises(ValueError, match="frame 1 must be uint8"):
         write_video(tmp_path / "a.mp4", [still(1)[0], still(1, 16)[0]], 25)
     assert list(tmp_path.iterdir()) == []

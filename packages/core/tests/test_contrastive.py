@@ -203,7 +203,7 @@ def test_other_augmentations_are_refused(name, videos):
 
 
 def test_what_has_no_pairs(tmp_path):
-    with pytest.raises(ValueError, match="pairs need clips of one segment, not of 2"):
+    with pytest.raises(ValueError, match="pairs need clips of one segment, got segments 2"):
         ClipSpec(segments=2, pairs=True)
     with pytest.raises(UserError, match="cannot have audio"):
         VideoDataset([], None, ClipSpec(modalities=("rgb", "audio"), pairs=True))

@@ -398,7 +398,7 @@ def test_flow_that_cannot_be_had_is_said(tmp_path, monkeypatch):
     read(cache=str(tmp_path / "cache"))
     broken = next((tmp_path / "cache").rglob("flow_x*"))
     broken.write_bytes(b"")
-    with pytest.raises(VideoError, match=f"{broken.name}: cannot be decoded: .*; name another folder"):
+    with pytest.raises(VideoError, match=f"{broken.name}: cannot be decoded: .*; choose another"):
         read(cache=str(tmp_path / "cache"))
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     with pytest.raises(UserError, match=r'flow needs OpenCV: pip install "vidcore\[flow\]"'):
