@@ -72,7 +72,7 @@ def run(
     parser_kwargs: dict[str, Any] = {"default_env": True, "env_prefix": "VID", "prog": "vid"}
     parser_kwargs[command] = {"default_config_files": [str(recipe)] if recipe else [], "default_env": True}
     try:
-        with wandb_ends(), options.full_names(chosen), _one_line():
+        with wandb_ends(), options.full_names(chosen, argv), _one_line():
             cli = VidCLI(
                 VideoModule,
                 VideoDataModule,

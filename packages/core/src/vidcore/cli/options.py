@@ -177,11 +177,12 @@ def _check_path(where: str, path: Path, chosen: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def full_names(chosen: Mapping[str, str]) -> Iterator[None]:
+def full_names(chosen: Mapping[str, str], argv: Sequence[str]) -> Iterator[None]:
     """Complete the option at the beginning of an :class:`OptionError`: ``dropout …`` to ``--model.dropout …``.
 
     Args:
         chosen: The class paths of model and data, so far as known.
+        argv: The arguments; a value that is not among them may be the checkpoint's, which is then named too.
 
     Raises:
         UsageError: In place of the other.
@@ -194,7 +195,11 @@ def full_names(chosen: Mapping[str, str]) -> Iterator[None]:
         for option in chosen if mistake is not None else ():
             with suppress(UnclearError):
                 if name in options_of(option, chosen):
-                    raise UsageError(f"--{option}.{mistake}") from error
+                    given = f"--{option}.{str(mistake).split()[0]}"
+                    checkpoint = next(names.values(argv, ("--ckpt_path",)), None)
+                    elsewhere = checkpoint and not any(argument.startswith(given) for argument in argv)
+                    source = f" (no argument: it is in {checkpoint} or in a config)" if elsewhere else ""
+                    raise UsageError(f"--{option}.{mistake}{source}") from error
         raise
 
 

@@ -187,7 +187,7 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
 
     parser.add_instantiator(instantiate, VideoModule, subclasses=True)
     given = arguments.model_arguments
-    with options.full_names(names.chosen("", given)):
+    with options.full_names(names.chosen("", given), given):
         model = parser.instantiate_classes(parser.parse_args(names.part_only("model", given))).model
     weights = arguments.weights or model.weights
     if weights is not None:

@@ -91,7 +91,7 @@ def load_data(arguments: Sequence[str]) -> VideoDataModule:
     parser = VidParser()
     parser.add_argument("-c", "--config", action="config")
     parser.add_subclass_arguments(VideoDataModule, "data", required=True)
-    with options.full_names(names.chosen("", arguments)):
+    with options.full_names(names.chosen("", arguments), arguments):
         return parser.instantiate_classes(parser.parse_args(names.part_only("data", arguments))).data
 
 
