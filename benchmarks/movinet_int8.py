@@ -31,10 +31,10 @@ def accuracy(engine: StepEngine, clips: list[tuple[str, str]]) -> tuple[float, f
         state = engine.init_state(1, (clip.shape[3], clip.shape[4]))
         begin = time.perf_counter()
         for number in range(clip.shape[2]):
-            logits, state = engine.step(clip[:, :, number : number + 1].contiguous(), state)
+            output, state = engine.step(clip[:, :, number : number + 1].contiguous(), state)
         seconds += time.perf_counter() - begin
         frames += clip.shape[2]
-        right += engine.task.classes[int(logits.argmax())] == label
+        right += engine.task.classes[int(output.logits.argmax())] == label
     return right / len(clips), 1000 * seconds / frames
 
 

@@ -430,3 +430,17 @@ def test_family_is_what_is_counted() -> None:
     assert family[2]["gmacs"] == pytest.approx(module.macs_per_clip() / 1e9)
     assert family[2]["gmacs"] == pytest.approx(family[2]["published_gmacs"], rel=5e-3)
     assert small("v1").family() == []  # no window of the authors fits a frame of 64 pixels
+
+
+@torch.no_grad()
+def test_a_copy_for_inference_streams_through_its_own_network() -> None:
+    module = small("v2").eval()
+    copied = module.for_inference()
+    frames = torch.randn(1, 3, 1, 64, 64)
+    expected = module.step(frames, module.init_state(1, (64, 64)))[0].logits
+    torch.testing.assert_close(
+        copied.step(frames, copied.init_state(1, (64, 64)))[0].logits, expected, rtol=0, atol=1e-4
+    )
+    for parameter in copied.net.head.parameters():
+        parameter.zero_()
+    assert not copied.step(frames, copied.init_state(1, (64, 64)))[0].logits.any() and expected.any()

@@ -111,6 +111,20 @@ def test_frame_by_frame_equals_the_clip_at_every_step(variant: str) -> None:
 
 
 @torch.no_grad()
+def test_steps_report_the_usage_and_the_windows_of_their_frames() -> None:
+    net, video = skipping(), clips(3)
+    whole, state = net(video), net.init_state(3, (64, 64))
+    steps = []
+    for frames in video.split([1, 2, 1], dim=2):
+        output, state = net.stream_output(frames, state)
+        steps.append(output)
+    for name, runs in whole.usage.items():
+        assert torch.equal(sum(step.usage[name] for step in steps), runs)
+    windows = torch.cat([step.trace["windows"] for step in steps], 1)
+    torch.testing.assert_close(windows, whole.trace["windows"])
+
+
+@torch.no_grad()
 def test_streams_at_different_frames_share_a_batch() -> None:
     net, video = small("v2"), clips(2)
     whole = net(video).step_logits

@@ -53,7 +53,9 @@ class RightStream(Right):
     def step(self, frames, state):
         features = self.features(frames)
         state = {"sum": state["sum"] + features.sum(1), "count": state["count"] + features.shape[1]}
-        return self.classify(state["sum"] / state["count"]), state
+        each = torch.ones(len(frames))
+        usage = {"encode": frames.shape[2] * each, "classify": each}
+        return Output(logits=self.classify(state["sum"] / state["count"]), usage=usage), state
 
 
 class Conformance(ModelConformance):
@@ -322,8 +324,23 @@ class RemembersItself(RightStream):
         return {}
 
     def step(self, frames, state):
-        logits, self.state = super().step(frames, self.state)
-        return logits, {}
+        output, self.state = super().step(frames, self.state)
+        return output, {}
+
+
+@broken("test_steps_return_outputs", r"ReturnsLogits.step returns Tensor: return \(Output, state\)", OfStreams)
+class ReturnsLogits(RightStream):
+    def step(self, frames, state):
+        output, state = super().step(frames, state)
+        return output.logits, state
+
+
+@broken("test_steps_return_outputs", "a step of 4 frames executes .* MACs, and its usage says", OfStreams)
+class CountsAStepAsAFrame(RightStream):
+    def step(self, frames, state):
+        output, state = super().step(frames, state)
+        output.usage["encode"] = torch.ones(len(frames))
+        return output, state
 
 
 @broken("test_answers_on_the_way_do_not_see_the_future", "earlier step_logits differ", OfStreams)

@@ -122,7 +122,10 @@ class ColourSoFar(VideoModule):
 
     def forward(self, batch):
         rgb = batch["inputs"]["rgb"]
-        return Output(logits=self.step(rgb, self.init_state(len(rgb), (rgb.shape[3], rgb.shape[4])))[0])
+        return self.step(rgb, self.init_state(len(rgb), (rgb.shape[3], rgb.shape[4])))[0]
+
+    def components(self):
+        return {"net": (self.net, (torch.zeros(1, 6),))}
 
     def init_state(self, batch_size, size):
         shapes = {"mean": (3,), "seen": (1,), "ago1": (3,), "ago2": (3,)}
@@ -133,4 +136,5 @@ class ColourSoFar(VideoModule):
             seen = state["seen"] + 1
             mean = state["mean"] + (frame - state["mean"]) / seen
             state = {"mean": mean, "seen": seen, "ago1": frame, "ago2": state["ago1"]}
-        return self.net(torch.cat([state["mean"], state["ago2"]], 1)), state
+        logits = self.net(torch.cat([state["mean"], state["ago2"]], 1))
+        return Output(logits=logits, usage={"net": torch.ones(len(logits))}), state

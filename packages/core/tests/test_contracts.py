@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidcore import ClipSpec, Task
-from vidcore.streaming import Streaming, stream
+from vidcore import ClipSpec, Output, Task
+from vidcore.streaming import Streaming, stream, take_step
 
 
 def test_task_survives_plain_types():
@@ -56,7 +56,26 @@ class RunningMean:
 
     def step(self, frames, state):
         state = {"sum": state["sum"] + frames.mean((3, 4)).sum(2), "count": state["count"] + frames.shape[2]}
-        return state["sum"] / state["count"], state
+        return Output(logits=state["sum"] / state["count"]), state
+
+
+class RunningMeanOfThePast(RunningMean):
+    """As plugins were written before a step returned an output."""
+
+    def step(self, frames, state):
+        output, state = super().step(frames, state)
+        return output.logits, state
+
+
+def test_a_step_that_returns_logits_works_with_a_warning():
+    frames = torch.rand(2, 3, 1, 5, 4, generator=torch.Generator().manual_seed(0))
+    new, old = RunningMean(), RunningMeanOfThePast()
+    expected, _ = take_step(new, frames, new.init_state(2, (5, 4)))
+    with pytest.warns(DeprecationWarning, match=r"RunningMeanOfThePast.step returns a tensor; it must return \(Output"):
+        output, state = take_step(old, frames, old.init_state(2, (5, 4)))
+    assert torch.equal(output.logits, expected.logits)
+    assert state["count"].tolist() == [[1], [1]]
+    assert torch.equal(stream(old, frames, [1]), stream(new, frames, [1]))
 
 
 @pytest.mark.parametrize("chunks", [(7,), (1,) * 7, (3, 1, 3)])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from small_models import ColourSoFar, MeanColour
 
-from vidcore import Task, UserError
+from vidcore import Output, Task, UserError
 from vidcore.cli import main
 from vidcore.streaming import Streaming, stream
 from vidcore_deploy.export import ExportError
@@ -65,8 +65,8 @@ def test_a_step_that_computes_something_else_is_not_written(tmp_path, monkeypatc
     once = StepEngine.step
 
     def off(self, frame, state):
-        logits, state = once(self, frame, state)
-        return logits + 0.01 * state["seen"], state
+        output, state = once(self, frame, state)
+        return Output(logits=output.logits + 0.01 * state["seen"]), state
 
     monkeypatch.setattr(StepEngine, "step", off)
     with pytest.raises(ExportError, match="is not written: on a video made for this"):

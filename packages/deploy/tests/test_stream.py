@@ -20,11 +20,12 @@ import colours
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_models import ColourSoFar, MeanColour
+from small_models import BrightestSpot, ColourSoFar, MeanColour
 
 from vidcore import ClipSpec, Task
 from vidcore.cli import main
 from vidcore.video.decoder import VideoError
+from vidcore_deploy.commands.stream import _render
 from vidcore_deploy.decisions import decisions
 from vidcore_deploy.sources import Picture, _Rate, connections, newest, pictures
 from vidcore_deploy.step import Step
@@ -79,6 +80,30 @@ def test_a_row_says_what_was_decided():
     assert scores(rows[1]) == pytest.approx(softmax(1, 0, 0), abs=1e-4)
     assert scores(rows[3]) == pytest.approx(softmax(0.5, 0.5, 0), abs=1e-4)
     assert not any(row["smoothed"] for row in rows)
+
+
+class SpotSoFar(BrightestSpot):
+    """A detector that streams; it keeps no state."""
+
+    def init_state(self, batch_size, size):
+        return {}
+
+    def step(self, frames, state):
+        return self({"inputs": {"rgb": frames}}), state
+
+
+def test_a_detector_gives_boxes_instead_of_scores(tmp_path):
+    model = SpotSoFar(Task("detection", ("spot",))).eval()
+    frame = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    frame[:, 20, 10] = 255
+    (first, _), (second, picture) = decisions(Step(model), [Picture(t, frame, t == 0, 0) for t in (0.0, 0.2)])
+    assert first.keys() == {"time", "frame", "detections", "ms", "dropped"}
+    assert second["detections"] == [{"frame": 1, "class": "spot", "score": 1.0, "box": [6.0, 16.0, 14.0, 24.0]}]
+    _render(str(tmp_path / "seen.mp4"), [(second, picture)], model)
+    with av.open(str(tmp_path / "seen.mp4")) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    green = (picture[:, :, 1].astype(int) - picture[:, :, 0]) > 100
+    assert green[160, 6 * 8 : 6 * 8 + 3].any() and not green[160, : 6 * 8 - 4].any()
 
 
 def test_a_new_connection_forgets():
@@ -187,7 +212,8 @@ def test_the_command(installed, video, capsys):
     captured = capsys.readouterr()
     rows = [json.loads(line) for line in captured.out.splitlines()]
     assert rows[-1]["frame"] == len(rows) - 1
-    assert rows[0].keys() == {"time", "frame", "top", "smoothed", "ms", "dropped"}
+    assert rows[0].keys() == {"time", "frame", "top", "smoothed", "gmacs", "ms", "dropped"}
+    assert {row["gmacs"] for row in rows} == {6 * 3 / 1e9}
     assert f"vid: {len(rows)} decisions, 0 pictures dropped" in captured.err
     with av.open("seen.mp4") as container:
         assert sum(1 for _ in container.decode(video=0)) == len(rows)
@@ -326,7 +352,7 @@ def test_a_lost_stream_leaves_a_whole_video(installed, monkeypatch, capsys):
 def test_ctrl_c_while_a_picture_is_drawn_leaves_a_whole_video(installed, monkeypatch, capsys):
     drawn = []
 
-    def draw(frames: torch.Tensor, lines: list[str]) -> torch.Tensor:
+    def draw(frames: torch.Tensor, lines: list[str], trace: object) -> torch.Tensor:
         drawn.append(lines)
         if len(drawn) == 3:
             signal.raise_signal(signal.SIGINT)

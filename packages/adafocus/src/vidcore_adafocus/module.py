@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -21,11 +21,12 @@ from vidcore.errors import UserError
 from vidcore.flops import count_macs, parameters
 from vidcore.module import VideoModule
 from vidcore.ranges import check_ranges
+from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore.training.optim import Optim, Schedule, Stage
 from vidcore_adafocus.exits import Criterion
 from vidcore_adafocus.heads import RecurrentHead
-from vidcore_adafocus.network import AdaFocusNet
+from vidcore_adafocus.network import AdaFocusNet, PerFrameNet
 from vidcore_adafocus.policies import LearntPolicy
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
 from vidcore_adafocus.variants import PUBLISHED, AdaFocusConfig, Order, Published, Windows, find_variant
@@ -173,11 +174,15 @@ class AdaFocusModule(VideoModule):
             features = {"glance": self.net.glance.num_features, "focus": self.net.focus.num_features}
             self.aux.update({name: nn.Linear(width, self.task.num_classes) for name, width in features.items()})
         if self.net.streams:  # here, not as methods: others must not look as if they streamed
-            self.init_state, self.step = self.net.init_state, self.net.step
+            self.init_state, self.step = self.net.init_state, self._step
 
     def forward(self, batch: Batch) -> Output:
         """Logits, windows and how often each part ran, of whole clips."""
         return self.net(batch["inputs"]["rgb"])
+
+    def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
+        """See :meth:`vidcore.streaming.Streaming.step`; with the usage and the windows of these frames."""
+        return cast(PerFrameNet, self.net).stream_output(frames, state)
 
     def for_inference(self) -> Self:
         """A copy whose network is :meth:`~vidcore_adafocus.AdaFocusNet.folded`."""

@@ -163,11 +163,12 @@ class VideoModule(StagedTraining):
         return self.eval()
 
     def with_net(self, net: nn.Module) -> Self:
-        """A copy in eval mode around another network, which takes the place of ``net`` and streams if that did."""
+        """Return a copy in eval mode with another network instead of ``net``; it streams if this model does."""
         module = copy.copy(self)
         module._modules = {**self._modules, "net": net}
         for name in {"init_state", "step"} & set(vars(self)):
-            setattr(module, name, getattr(net, name))
+            method = getattr(self, name)
+            setattr(module, name, getattr(module if method.__self__ is self else net, method.__name__))
         return module.eval()
 
     def published_weights(self) -> dict[str, Weights]:

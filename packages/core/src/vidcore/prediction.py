@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,17 +44,21 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
         if output.logits is not None:
             row["top"] = top(video_scores(output.logits[of_video], task)[0], task)
         if output.detections is not None:
-            found = output.detections[of_video[0]]
-            columns = (found[key].tolist() for key in ("frames", "labels", "scores", "boxes"))
-            row["detections"] = [
-                {"frame": frame, "class": task.classes[label], "score": round(score, 4), "box": box}
-                for frame, label, score, box in zip(*columns, strict=True)
-            ]
+            row["detections"] = named_boxes(output.detections[of_video[0]], task)
         row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 9)
         row["ms"] = round(1000 * seconds * len(of_video) / len(ids), 3)
         row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}
         rows.append(row)
     return rows
+
+
+def named_boxes(found: Mapping[str, Tensor], task: Task) -> list[dict[str, Any]]:
+    """Return the detections of one row of a batch, each as ``frame``, ``class``, ``score`` and ``box``."""
+    columns = (found[key].tolist() for key in ("frames", "labels", "scores", "boxes"))
+    return [
+        {"frame": frame, "class": task.classes[label], "score": round(score, 4), "box": box}
+        for frame, label, score, box in zip(*columns, strict=True)
+    ]
 
 
 def top(scores: Tensor, task: Task) -> list[dict[str, Any]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from vidcore.predict.scores import named_boxes, top
 
+from vidcore.batch import Output
 from vidcore.clip import ClipSpec
+from vidcore.flops import macs_per_row
 from vidcore.metrics import video_scores
-from vidcore.prediction import top
 from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore_deploy.sources import Picture
@@ -27,8 +29,11 @@ class Stepping(Protocol):
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
         """The state before the first frame."""
 
-    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits (1, K) after a frame (1, 3, 1, H, W) uint8, and the new state."""
+    def step(self, frames: Tensor, state: State) -> tuple[Output, State]:
+        """Process a frame (1, 3, 1, H, W) uint8; return the output and the new state."""
+
+    def costs(self) -> Mapping[str, int]:
+        """Return the multiply-accumulates of one run of each component of ``Output.usage``."""
 
 
 @torch.inference_mode()
@@ -44,8 +49,9 @@ def decisions(
         reset: Seconds after which the state begins anew, as the means in it never forget.
 
     Yields:
-        ``time`` in seconds from the beginning, ``frame`` its number, ``top`` classes and scores, ``smoothed``, ``ms``
-        that the step took, ``dropped`` pictures so far.
+        ``time`` in seconds from the beginning; ``frame``, its number; ``top``, classes and scores; ``smoothed``;
+        ``detections``, if the model has them; ``gmacs`` of the step, if the model reports its usage; ``ms``, the
+        duration of the step; ``dropped``, the number of pictures dropped so far.
     """
     size = (model.clip_spec.size, model.clip_spec.size)
     state: State = {}
@@ -56,22 +62,21 @@ def decisions(
             state, begun = model.init_state(1, size), picture.time
             scores = None if picture.first else scores
         start = time.perf_counter()
-        logits, state = model.step(picture.frame[None, :, None], state)
+        output, state = model.step(picture.frame[None, :, None], state)
         seconds = time.perf_counter() - start
-        now = video_scores(logits, model.task)[0]
-        if scores is None or not smooth:
-            scores = now
-        else:
-            older = math.exp((before - picture.time) / smooth)
-            weights = torch.tensor([1 - older, older], dtype=torch.float64)
-            scores = video_scores(torch.stack([now, scores]), model.task, weights=weights)[0]
+        row: dict[str, Any] = {"time": round(picture.time, 3), "frame": number}
+        if output.logits is not None:
+            now = video_scores(output.logits, model.task)[0]
+            if scores is None or not smooth:
+                scores = now
+            else:
+                older = math.exp((before - picture.time) / smooth)
+                weights = torch.tensor([1 - older, older], dtype=torch.float64)
+                scores = video_scores(torch.stack([now, scores]), model.task, weights=weights)[0]
+            row |= {"top": top(scores, model.task), "smoothed": bool(smooth)}
         before = picture.time
-        row = {
-            "time": round(picture.time, 3),
-            "frame": number,
-            "top": top(scores, model.task),
-            "smoothed": bool(smooth),
-            "ms": round(1000 * seconds, 3),
-            "dropped": picture.dropped,
-        }
-        yield row, picture
+        if output.detections is not None:
+            row["detections"] = [{**box, "frame": number} for box in named_boxes(output.detections[0], model.task)]
+        if output.usage is not None:
+            row["gmacs"] = round(float(macs_per_row(output.usage, model.costs(), 1)) / 1e9, 9)
+        yield row | {"ms": round(1000 * seconds, 3), "dropped": picture.dropped}, picture

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vidcore.batch import Output
 from vidcore.clip import ClipSpec
 from vidcore.errors import UserError
 from vidcore.streaming import State
@@ -47,8 +48,8 @@ class Engine:
             raise UserError(f"the engine is for 1 stream of {self.clip_spec.size}², not {batch_size} of {size}")
         return {name: torch.zeros(shape) for name, shape in self._shapes.items()}
 
-    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes one frame (1, 3, 1, H, W) uint8; gives the logits (1, K) and the new state.
+    def step(self, frames: Tensor, state: State) -> tuple[Output, State]:
+        """Process one frame (1, 3, 1, H, W) uint8; return an output with logits (1, K) and the new state.
 
         Raises:
             UserError: Frames of another shape.
@@ -57,7 +58,11 @@ class Engine:
         if tuple(frames.shape) != (1, 3, 1, size, size):
             raise UserError(f"the engine takes frames (1, 3, 1, {size}, {size}), not {tuple(frames.shape)}")
         logits, computed = self.run(frames, state)
-        return logits, whole_state(state, computed, self._carried)
+        return Output(logits=logits), whole_state(state, computed, self._carried)
+
+    def costs(self) -> dict[str, int]:
+        """Return an empty dictionary: the file has no components."""
+        return {}
 
     def run(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """The logits and what is computed of the new state."""

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidcore.batch import Batch
+from vidcore.batch import Batch, Output
 from vidcore.errors import UserError
 from vidcore.module import VideoModule
-from vidcore.streaming import State, Streaming
+from vidcore.streaming import State, Streaming, take_step
 from vidcore.video.limits import LimitError
 from vidcore.writing import replacing
 from vidcore_deploy.clips import given_or_made, read_batch
@@ -47,12 +47,16 @@ class Step(nn.Module):
         """The model's own."""
         return self.module.init_state(batch_size, size)  # type: ignore[operator]
 
-    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """The model's own, of frames that are normalised first."""
+    def step(self, frames: Tensor, state: State) -> tuple[Output, State]:
+        """Normalise the frames and call the model's ``step``."""
         rgb = self.module.normalised(Batch(inputs={"rgb": frames}, ids=[]))["inputs"]["rgb"]  # type: ignore[operator]
-        return self.module.step(rgb, state)  # type: ignore[operator]
+        return take_step(self.module, rgb, state)
 
     forward = step
+
+    def costs(self) -> dict[str, int]:
+        """Return the multiply-accumulates of one run of each component."""
+        return self.module.costs()  # type: ignore[operator]
 
 
 def export_step(
@@ -176,8 +180,12 @@ class _Computed(nn.Module):
         self.model, self.names = model, names
 
     def forward(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, after = self.model.step(frames, state)
-        return logits, {name: after[name] for name in self.names}
+        output, after = self.model.step(frames, state)
+        if output.logits is None:
+            raise UserError(
+                f"{type(self.model.module).__name__}.step returns no logits, which an exported step must have"
+            )
+        return output.logits, {name: after[name] for name in self.names}
 
 
 class _Loaded:
@@ -186,9 +194,9 @@ class _Loaded:
     def __init__(self, run: Callable[..., Any], carried: dict[str, str]) -> None:
         self.run, self.carried = run, carried
 
-    def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, frames: Tensor, state: State) -> tuple[Output, State]:
         logits, computed = self.run(frames, state)
-        return logits, whole_state(state, computed, self.carried)
+        return Output(logits=logits), whole_state(state, computed, self.carried)
 
 
 def _difference(described: str, model: Step, engine: Engine | _Loaded, clip: Tensor) -> Difference:
@@ -197,8 +205,9 @@ def _difference(described: str, model: Step, engine: Engine | _Loaded, clip: Ten
     absolute = largest = 0.0
     for number in range(STEPS):
         frame = clip[:, :, number % clip.shape[2]].unsqueeze(2)
-        expected, ours = model.step(frame, ours)
-        got, theirs = engine.step(frame, theirs)
+        (output, ours), (found, theirs) = model.step(frame, ours), engine.step(frame, theirs)
+        expected, got = output.logits, found.logits
+        assert expected is not None and got is not None
         absolute = max(absolute, float((got - expected).abs().max()))
         largest = max(largest, float(expected.abs().max()))
     return Difference(described, absolute, absolute / largest if largest else absolute)

@@ -17,6 +17,7 @@ from typing_extensions import Self
 from vidcore.batch import Batch, Output
 from vidcore.flops import parameters
 from vidcore.module import VideoModule
+from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore.training.optim import Stage
 from vidcore.weights import Weights
@@ -94,11 +95,16 @@ class MoViNetModule(VideoModule):
         )
         self.linear_probe, self._unfreeze = linear_probe, unfreeze
         if stream:  # here, not as methods: a base network must not look as if it streamed
-            self.init_state, self.step = self.net.init_state, self.net.step
+            self.init_state, self.step = self.net.init_state, self._step
 
     def forward(self, batch: Batch) -> Output:
         """Logits of whole clips."""
         return Output(logits=self.net(batch["inputs"]["rgb"]))
+
+    def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
+        """See :meth:`vidcore.streaming.Streaming.step`; components are per clip, so there is no ``usage``."""
+        logits, state = self.net.step(frames, state)
+        return Output(logits=logits), state
 
     def stages(self) -> Sequence[Stage]:
         """One in which the last layer trains; or one for each group of layers that is unfrozen; or none."""

@@ -32,10 +32,7 @@ from vidcore.sample import Sample
 from vidcore.text import printable
 from vidcore.video.encode import write_video
 from vidcore.video.flow import FlowSource
-from vidcore.video.render import draw, frames_of
-
-DRAWN_SCORE = 0.3
-"""Detections below it are left out of the picture."""
+from vidcore.video.render import boxes_in, draw, frames_of
 
 
 def predict(
@@ -291,7 +288,7 @@ class Renderer:
         lines = [f"{best['class']}  {best['score']:.2f}" for best in row.get("top", [])[:2]]
         lines.append(f"{row['gmacs']:.3f} GMACs")
         if "detections" in row:
-            trace = {**trace, "boxes": [_boxes(row["detections"], frame) for frame in range(len(frames))]}
+            trace = {**trace, "boxes": [boxes_in(row["detections"], frame) for frame in range(len(frames))]}
         path = self.path(row["path"])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -299,13 +296,3 @@ class Renderer:
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}") from error
         return path
-
-
-def _boxes(detections: Sequence[dict[str, Any]], frame: int) -> dict[str, Any]:
-    """The detections of one frame as :func:`vidcore.video.render.draw` wants them."""
-    found = [box for box in detections if box["frame"] == frame and box["score"] >= DRAWN_SCORE]
-    return {
-        "boxes": [box["box"] for box in found],
-        "labels": [box["class"] for box in found],
-        "scores": [box["score"] for box in found],
-    }

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vidcore.batch import Output
+from vidcore.flops import executed_macs, macs_per_row
 from vidcore.streaming import Streaming, stream
 from vidcore.testing.suite import Suite, run, seeded, unlike
 
@@ -33,6 +35,26 @@ class StreamTests(Suite):
             assert not text, f"streamed in chunks of {chunks} frames and as a whole clip, logits {text}"
 
     @torch.no_grad()
+    def test_steps_return_outputs(self) -> None:
+        """``step`` returns an :class:`~vidcore.Output` whose logits, usage and trace are of the frames it was given."""
+        model, clip = self.streaming()
+        rows, sizes = len(clip), (clip.shape[3], clip.shape[4])
+        name = type(model).__name__
+        for count in (1, clip.shape[2]):
+            output, _ = model.step(clip[:, :, :count].clone(), model.init_state(rows, sizes))
+            assert isinstance(output, Output), f"{name}.step returns {type(output).__name__}: return (Output, state)"
+            windows = output.trace.get("windows")
+            if windows is not None:
+                expected = (rows, count, 4)
+                assert windows.shape == expected, (
+                    f"after {count} frames, windows have shape {tuple(windows.shape)}, not (B, t, 4) = {expected}"
+                )
+            if output.usage is not None:
+                said, state = int(macs_per_row(output.usage, self.costs(), rows).sum()), model.init_state(rows, sizes)
+                ran = executed_macs(lambda: model.step(clip[:, :, :count].clone(), state))  # noqa: B023
+                assert ran == said, f"a step of {count} frames executes {ran:,} MACs, and its usage says {said:,}"
+
+    @torch.no_grad()
     def test_streams_keep_their_state_to_themselves(self) -> None:
         """Two interleaved streams give the same results as each alone: the state is not stored in the model."""
         model, clip = self.streaming()
@@ -41,7 +63,8 @@ class StreamTests(Suite):
         states = [model.init_state(len(clip), (clip.shape[3], clip.shape[4])) for _ in clips]
         for frame in range(clip.shape[2]):
             for index, each in enumerate(clips):
-                logits, states[index] = model.step(each[:, :, frame : frame + 1].clone(), states[index])
+                output, states[index] = model.step(each[:, :, frame : frame + 1].clone(), states[index])
+                logits = output.logits if isinstance(output, Output) else output
                 text = unlike(logits, alone[index][:, frame])
                 assert not text, (
                     f"alone and interleaved with another stream, logits after frame {frame} {text}: step must keep its "

@@ -17,6 +17,9 @@ from torch import Tensor
 from vidcore.classes import shown
 from vidcore.clip import ClipSpec
 
+DRAWN_SCORE = 0.3
+"""Detections with a lower score are not drawn."""
+
 # Pillow's own font supports ASCII only.
 _FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 _LONGEST = 200  # maximum characters of a line
@@ -62,6 +65,18 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
         whole.paste(picture)
         drawn.append(torch.from_numpy(np.array(whole)))
     return torch.stack(drawn).permute(0, 3, 1, 2)
+
+
+def boxes_in(detections: Sequence[Mapping[str, Any]], frame: int) -> dict[str, Any]:
+    """Return the detections of one frame with a score of at least :data:`DRAWN_SCORE`, as :func:`draw` takes them.
+
+    Args:
+        detections: As in the rows of ``vid predict``: ``frame``, ``class``, ``score`` and ``box``.
+        frame: Number of the frame.
+    """
+    found = [each for each in detections if each["frame"] == frame and each["score"] >= DRAWN_SCORE]
+    names = {"boxes": "box", "labels": "class", "scores": "score"}
+    return {name: [each[key] for each in found] for name, key in names.items()}
 
 
 def frames_of(clip: Tensor, spec: ClipSpec) -> Tensor:

@@ -140,14 +140,17 @@ class _Shown:
 
 def _render(target: str, rows: Iterable[tuple[dict[str, Any], Picture]], model: Stepping) -> None:
     from vidcore.video.encode import write_video
-    from vidcore.video.render import draw
+    from vidcore.video.render import boxes_in, draw
 
     def drawn() -> Iterator[Tensor]:
         for row, picture in rows:
-            best = row["top"][0]
+            best = row["top"][0] if "top" in row else None
+            trace = {"boxes": [boxes_in(row["detections"], row["frame"])]} if "detections" in row else None
             # Two lines, whatever the class is called: all frames of a video have one size.
-            text = [shown(best["class"]), f"{best['score']:.2f}  at {row['time']:.1f} s  {row['ms']:.1f} ms"]
-            yield draw(picture.frame[None], text)[0]
+            answer = f"{len(row['detections'])} boxes" if best is None else shown(best["class"])
+            score = "" if best is None else f"{best['score']:.2f}  "
+            lines = [answer, f"{score}at {row['time']:.1f} s  {row['ms']:.1f} ms"]
+            yield draw(picture.frame[None], lines, trace)[0]
 
     if target == "window":
         from vidcore_deploy.window import show
