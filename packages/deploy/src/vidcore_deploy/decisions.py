@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from vidcore.predict.scores import named_boxes, top
 
 from vidcore.batch import Output
 from vidcore.clip import ClipSpec
 from vidcore.flops import macs_per_row
 from vidcore.metrics import video_scores
+from vidcore.prediction import named_boxes, top
 from vidcore.streaming import State
 from vidcore.task import Task
 from vidcore_deploy.sources import Picture
