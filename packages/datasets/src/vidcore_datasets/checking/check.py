@@ -1,4 +1,4 @@
-"""Is a video file whole? Every frame and all sound are decoded, and FFmpeg's complaints are heard. Without torch."""
+"""Decode every frame and all audio of a video file and collect FFmpeg's error log. Does not import torch."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ _BYTES_A_SECOND = 1e6  # that any decoder reads
 
 @dataclass
 class FileReport:
-    """What decoding a file told: one row of the report. What is not known is None, or 0 frames."""
+    """Result of decoding a file: one row of the report. Unknown values are None, an unknown number of frames is 0."""
 
     path: str
     status: str = "ok"
     """``ok`` or ``error``."""
     reason: str = ""
-    """What is wrong with it."""
+    """Description of the error."""
     frames: int = 0
-    """Frames that were decoded, in an error up to there."""
+    """Number of decoded frames, up to the error if there is one."""
     fps: float | None = None
     width: int | None = None
-    """In pixels as shown, as is the height."""
+    """Width in pixels as displayed; height likewise."""
     height: int | None = None
     duration: float | None = None
-    """Seconds, as the header says."""
+    """Duration in seconds according to the header."""
     audio: str = ""
-    """The codec of the sound; empty where there is none."""
+    """Audio codec; empty without audio."""
     seconds: float | None = None
-    """How long decoding took."""
+    """Decoding time in seconds."""
     sha256: str = ""
     """See ``digest``."""
 
 
 def check_files(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[FileReport, None, None]:
-    """Reports on each file as soon as it is done, by ``check_file`` in ``workers`` processes.
+    """Check files with ``check_file`` in ``workers`` processes; yield each report when it is done.
 
-    A file that crashes or hangs the decoder is reported like any other broken one.
+    A file that crashes or hangs the decoder is reported as broken.
 
     Args:
-        paths: The files.
-        workers: How many to read at once.
-        timeout: Seconds that a file may take, besides one for each megabyte.
+        paths: Files to check.
+        workers: Number of processes.
+        timeout: Time limit per file in seconds, plus one second per megabyte.
     """
     limit = functools.partial(_limit, timeout)
     with closing(run_isolated(check_file, paths, workers, limit)) as reports:
@@ -82,11 +82,12 @@ def _limit(timeout: float, path: str) -> float:
 
 
 def check_file(path: str) -> FileReport:
-    """Decodes the file's video (the first stream that is no cover picture) and all of its sound; a folder's pictures.
+    """Decode the video (first stream that is not a cover image) and all audio of a file, or the images of a folder.
 
-    It is broken if FFmpeg reports an error, even one that it hides in the picture, if it ends before its header says,
-    if the elements of its container do not fit together, or if a frame holds a long run of zeros. Damage that decoders
-    take for valid data shows in the digest alone: uncompressed sound has no redundancy that could tell, and VP9 little.
+    A file is broken if FFmpeg reports an error (even one that it conceals in the frame), if it ends before the end
+    stated in its header, if the elements of its container do not fit together, or if a frame contains a long run of
+    zeros. Damage that decodes as valid data is detected only by a changed digest: uncompressed audio has no redundancy,
+    VP9 little.
     """
     report, begin = FileReport(path), time.perf_counter()
     if Path(path).is_dir():
@@ -100,10 +101,10 @@ def check_file(path: str) -> FileReport:
 
 
 def digest(path: str) -> str:
-    """SHA-256 of a file's bytes; of a folder, that of what the command ``sha256sum`` prints of its pictures by name.
+    """Compute SHA-256 of a file's bytes; of a folder, of the output of ``sha256sum`` for its images sorted by name.
 
-    So each picture's bytes and name count, and their order, which is that of ``LC_ALL=C``. 64 hexadecimal digits; empty
-    where something cannot be read.
+    The bytes and name of each image and their order (that of ``LC_ALL=C``) count. 64 hexadecimal digits; empty if
+    something cannot be read.
     """
     try:
         if not Path(path).is_dir():
@@ -160,7 +161,7 @@ def _read_pictures(report: FileReport) -> None:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """What FFmpeg logs as errors, complete when the block is left."""
+    """Collect FFmpeg's error log within the block."""
     level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)  # or what the last file said too would not be said of this one
@@ -175,7 +176,7 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _decode(container: InputContainer, report: FileReport) -> str:
-    """Fills the report and says what is wrong; empty: nothing."""
+    """Fill the report; return the error, or an empty string."""
     video = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
     if video is None:
         return "has no video stream"
@@ -219,7 +220,7 @@ def _decode(container: InputContainer, report: FileReport) -> str:
 
 
 def _decoder(stream: VideoStream) -> Callable[[Packet], list[VideoFrame]]:
-    """What decodes the packets of a stream, each of them when it comes."""
+    """Return a function that decodes the packets of a stream as they come."""
     if stream.codec_context.name == "vp9" and "libvpx-vp9" in av.codecs_available:  # notices more than FFmpeg's own
         own = av.CodecContext.create("libvpx-vp9", "r")
         own.thread_count = 1

@@ -1,4 +1,4 @@
-"""Has a file changed since an earlier report of ``vid data check``? Its digest tells, where nothing in it can."""
+"""Compare files with an earlier report of ``vid data check`` by their digests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vidcore_datasets.checking.check import FileReport
 
 
 def read_digests(file: str) -> dict[str, str]:
-    """The files that a report lists: path to ``sha256``, empty where it has none.
+    """Read the ``sha256`` of each path from a report; empty if it has none.
 
     Raises:
-        UserError: It cannot be read, lists no file, or lacks the columns; one of a version before there was ``sha256``.
+        UserError: The report cannot be read, lists no file, lacks columns, or is of a version without ``sha256``.
     """
     digests: dict[str, str] = {}
     try:
@@ -39,17 +39,17 @@ def read_digests(file: str) -> dict[str, str]:
 
 
 def match(paths: Sequence[str], digests: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Finds the files of an earlier report again, wherever the folder that they are in lies now.
+    """Match files with those of an earlier report, even if their folder has moved.
 
-    Paths are compared below the deepest folder that all files of a list are in. That folder is deeper where files are
-    missing: then paths begin above it, in the one list or the other, where most of them match.
+    Paths are compared below the deepest folder common to all files of a list. If files are missing, that folder may be
+    deeper; paths of one list are then extended upwards to where most of them match.
 
     Args:
-        paths: The files that there are.
+        paths: Existing files.
         digests: Path to digest in the earlier report.
 
     Returns:
-        Path to earlier digest, of the files that are in both; and where those that are missing would be.
+        Path to earlier digest of the files in both, and the expected paths of the missing files.
     """
     now, then = ({path: PurePath(path).parts for path in some} for some in (paths, digests))
     here, there = (_depth(some.values()) for some in (now, then))
@@ -67,7 +67,7 @@ def match(paths: Sequence[str], digests: Mapping[str, str]) -> tuple[dict[str, s
 
 
 def _depth(files: Iterable[tuple[str, ...]]) -> int:
-    """Of the deepest folder that all files are in."""
+    """Return the depth of the deepest folder common to all files."""
     folders = [parts[:-1] for parts in files]
     return sum(1 for _ in takewhile(bool, map(operator.eq, min(folders), max(folders))))
 
@@ -75,13 +75,13 @@ def _depth(files: Iterable[tuple[str, ...]]) -> int:
 def compared(
     reports: Iterable[FileReport], digests: Mapping[str, str], missing: Iterable[str], file: str
 ) -> Iterator[FileReport]:
-    """The reports, with an error where a digest is another one than earlier; and one on each file that is missing.
+    """Yield the reports, with an error for each changed digest, and a report for each missing file.
 
     Args:
-        reports: What checking the files gives.
-        digests: Path to earlier digest.
-        missing: The files that there were and are not.
-        file: The earlier report, which reasons name.
+        reports: Reports of the files.
+        digests: Path to digest in the earlier report.
+        missing: Files of the earlier report that no longer exist.
+        file: Earlier report, named in error messages.
     """
     for report in reports:
         earlier = digests.get(report.path)

@@ -1,4 +1,4 @@
-"""Do the elements of a container fit together? FFmpeg passes over those that do not, and says nothing of it.
+"""Check whether the elements of a container fit together; FFmpeg silently skips those that do not.
 
 Matroska and WebM: RFC 9559 and RFC 8794. AVI: Microsoft's AVI RIFF File Reference.
 """
@@ -25,11 +25,11 @@ _CHUNK = re.compile(rb"\d\d[A-Za-z]{2}|ix\d\d|JUNK|LIST|rec |idx1")  # of what a
 
 
 def broken_structure(path: str, format_name: str) -> str:
-    """What is wrong with a Matroska, WebM or AVI file; empty where nothing is, and for other formats.
+    """Describe the structural error of a Matroska, WebM or AVI file; empty if there is none, and for other formats.
 
     Args:
-        path: The file.
-        format_name: What FFmpeg calls its format.
+        path: File to check.
+        format_name: FFmpeg's name of its format.
     """
     check = {"matroska": _matroska, "avi": _avi}.get(format_name.split(",")[0])
     if check is None:
@@ -44,7 +44,7 @@ def broken_structure(path: str, format_name: str) -> str:
 
 
 def _matroska(data: mmap.mmap) -> int | None:
-    """Where the first element is that should not be there; None where all are well."""
+    """Return the position of the first invalid element; None if all are valid."""
     begin = 0
     while begin < len(data):
         identity, size, content = _element(data, begin)
@@ -55,7 +55,7 @@ def _matroska(data: mmap.mmap) -> int | None:
 
 
 def _children(data: mmap.mmap, parent: int, begin: int, end: int) -> tuple[int, int | None]:
-    """Where the children end, and where the first wrong one is."""
+    """Return the end of the children, and the position of the first invalid one."""
     if end > len(data):
         return end, len(data)
     while begin < end:
@@ -77,7 +77,7 @@ def _children(data: mmap.mmap, parent: int, begin: int, end: int) -> tuple[int, 
 
 
 def _element(data: mmap.mmap, begin: int) -> tuple[int, int | None, int]:
-    """Identity and size (None: unknown) of an element, and where its content begins."""
+    """Return id, size (None: unknown) and content position of an element."""
     width = 9 - data[begin].bit_length()
     identity = int.from_bytes(data[begin : begin + width], "big")
     begin += width

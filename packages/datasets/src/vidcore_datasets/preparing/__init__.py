@@ -1,12 +1,12 @@
-"""A data set's videos made fit for training: re-encoded, as pictures, or in shards.
+"""Prepare the videos of a data set for training: re-encoded, as images, or in shards.
 
-[`jobs_of`][vidcore_datasets.preparing.plan.jobs_of] says what there is to write,
-[`run_jobs`][vidcore_datasets.preparing.run.run_jobs] writes it,
-[`write_samples`][vidcore_datasets.preparing.samples.write_samples] completes it.
+[`jobs_of`][vidcore_datasets.preparing.plan.jobs_of] plans the jobs,
+[`run_jobs`][vidcore_datasets.preparing.run.run_jobs] runs them,
+[`write_samples`][vidcore_datasets.preparing.samples.write_samples] completes the target.
 
-What is written depends on the videos and the settings alone, and appears under its name when it is complete and has
-been read back. So a run that was killed, or that ran out of space, is completed by running it again: what is there is
-only looked at. Nothing of a run counts before ``samples.jsonl``, the last to be written, is there.
+The output depends only on the videos and the settings. Files appear under their final names once they are complete and
+have been read back. A run that was killed, or ran out of disk space, is completed by running it again: existing output
+is only checked. The target is valid once ``samples.jsonl``, written last, exists.
 """
 
 from vidcore_datasets.preparing.jobs import Form, Job, Prepared, Result, Settings, Source

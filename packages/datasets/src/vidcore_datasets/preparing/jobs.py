@@ -1,4 +1,4 @@
-"""What there is to do, and what came of it; both are sent from process to process."""
+"""Jobs and their results, passed between processes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Form = Literal["video", "frames", "shards"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is to be written, and where.
+    """Output format and target.
 
     Args:
-        form: ``video``: mp4 files with dense key frames; ``frames``: a folder of JPEG for each; ``shards``: the files
-            as they are, many in one.
-        target: A folder; for shards also a URL that fsspec writes to.
-        short_side: Pixels to which the short side is reduced; not for shards.
-        gop: Frames from a key frame to the next, for ``video``.
-        shard_bytes: How large a shard is to be, about.
+        form: ``video``: mp4 files with dense key frames; ``frames``: one folder of JPEG files per video; ``shards``:
+            the original files, many per shard.
+        target: Output folder; for shards also a URL that fsspec can write to.
+        short_side: Maximum short side in pixels; not for shards.
+        gop: Key frame interval in frames, for ``video``.
+        shard_bytes: Approximate size of a shard in bytes.
     """
 
     form: Form
@@ -31,7 +31,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Source:
-    """A video: its path, the rate of its frames where it is a folder, and what a shard is to say of it."""
+    """A source video: its path, its frame rate if it is a folder, and its metadata for a shard."""
 
     path: str
     fps: float | None = None
@@ -40,12 +40,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to write below the target: its name, and what from.
+    """One output below the target.
 
     Args:
-        name: With ``/`` between its parts.
-        sources: One video; for a shard, several.
-        left_out: Why other sources were left out: they end the process that opens them.
+        name: Name of the output, with ``/`` as separator.
+        sources: One video; several for a shard.
+        left_out: Reason for each source that was excluded because it crashes or hangs the process.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A video that is done.
+    """A prepared video.
 
     Args:
-        source: Its path before.
-        path: Its path now, below the target.
-        fps: Of its frames, in Hz; not told by shards.
-        scale: Pixels now per pixel before, horizontally and vertically.
+        source: Path of the source.
+        path: New path, below the target.
+        fps: Frame rate in Hz; not set for shards.
+        scale: New pixels per source pixel, horizontally and vertically.
     """
 
     source: str
@@ -72,16 +72,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.
+    """Result of a job.
 
     Args:
-        job: Which.
-        prepared: What is done.
-        unreadable: Which sources could not be read, and why.
-        failure: Why nothing could be written; the run cannot go on.
-        fresh: Whether it was written now, rather than found.
-        before: Bytes of the sources that are done.
-        after: Bytes of what was made of them.
+        job: The job.
+        prepared: Prepared videos.
+        unreadable: Sources that could not be read, with the reason.
+        failure: Reason why nothing could be written; the run stops.
+        fresh: Whether the output was written now instead of found.
+        before: Bytes of the prepared sources.
+        after: Bytes of the output.
     """
 
     job: Job

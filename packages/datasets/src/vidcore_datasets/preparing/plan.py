@@ -1,4 +1,4 @@
-"""From samples to jobs: what is written for them, and under which names."""
+"""Plan the jobs of a data set, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from vidcore_datasets.preparing.samples import SAMPLES, UNREADABLE, as_json
 from vidcore_datasets.preparing.target import SETTINGS
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-"""Characters of a name that some file system does not allow."""
+"""Characters that are not allowed in names by some file system."""
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
-"""Beginnings of names that Windows takes for devices."""
+"""Prefixes that Windows reserves for devices."""
 
 _OWN = (SAMPLES, SETTINGS, UNREADABLE)
 
 _LONGEST = 200
-"""Bytes of a name. File systems allow 255, to which endings are added."""
+"""Maximum length of a name in bytes; file systems allow 255, including suffixes."""
 
 
 def jobs_of(samples: Mapping[str, Sequence[Sample]], settings: Settings) -> list[Job]:
-    """What there is to do for the samples of all splits; a video of several samples is done once.
+    """Return the jobs for the samples of all splits; a video of several samples is prepared once.
 
     Raises:
-        UserError: Two videos would get one name, one would lie inside another, or a shard is to hold what is no file.
+        UserError: Two videos would get the same name, one would lie inside another, or a source of a shard is not a
+            file.
     """
     of_path: dict[str, list[tuple[str, Sample]]] = {}
     for split, part in samples.items():
@@ -68,14 +69,14 @@ def _shard_jobs(
 
 
 def _names(paths: Sequence[str], ending: str) -> dict[str, str]:
-    """Names of files below what all paths have in common, with ``/`` between their parts, safe on any file system.
+    """Return names relative to the common folder of all paths, with ``/`` as separator, safe on any file system.
 
     Args:
-        paths: Of the videos; their ``..`` are resolved.
-        ending: What each name must end with.
+        paths: Paths of the videos; ``..`` is resolved.
+        ending: Required suffix of each name.
 
     Raises:
-        UserError: Two have one name, or one lies inside another.
+        UserError: Two paths get the same name, or one lies inside another.
     """
     called = labels(paths)
     parts = {
@@ -96,7 +97,7 @@ def _names(paths: Sequence[str], ending: str) -> dict[str, str]:
 
 
 def _safe(part: str) -> str:
-    """A part of a path as a name that no file system takes for something else; a hash marks what was changed."""
+    """Make a part of a path safe on any file system; changed names get a hash."""
     name = _UNSAFE.sub("_", part).rstrip(". ") or "_"
     if name.startswith(".") or _DEVICE.match(name) or name.lower() in _OWN:
         name = "_" + name
@@ -104,7 +105,7 @@ def _safe(part: str) -> str:
 
 
 def _marked(name: str, of: str) -> str:
-    """A name, cut where it is too long, with 8 digits of a hash before its ending."""
+    """Add 8 digits of a hash before the suffix of a name, shortened if necessary."""
     folder, slash, name = name.rpartition("/")
     stem, dot, ending = name.rpartition(".")
     if not stem or len(ending) > 8:
@@ -129,5 +130,5 @@ def _check_distinct(names: Mapping[str, str]) -> None:
 
 
 def _folded(name: str) -> str:
-    """Equal for names that some file system takes for one."""
+    """Return a key that is equal for names that some file system does not distinguish."""
     return unicodedata.normalize("NFC", name.casefold())

@@ -1,4 +1,4 @@
-"""A video made smaller and easy to seek in: H.264 with dense key frames, or a picture a frame."""
+"""Re-encode videos for small size and fast seeking: H.264 with dense key frames, or one image per frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidcore.video.pyav import PyavDecoder
 from vidcore.video.upright import Upright
 
 CRF = 20
-"""x264's constant rate factor: the loss is hard to see."""
+"""Constant rate factor of x264; the loss is barely visible."""
 JPEG_QUALITY = 90
 _CLOCK = 90_000  # Hz, as MPEG counts time
 _PIECE = 10.0  # seconds of sound that are held at a time
@@ -25,22 +25,22 @@ _BLOCK = 16  # frames of a folder that are held at a time
 
 
 def reencode(video: Decoder, source: str, path: Path, short_side: int, gop: int) -> int:
-    """Writes an mp4 of H.264 (yuv420p, no B-frames) with each frame at the time that it had, and mono AAC.
+    """Write an mp4 file of H.264 (yuv420p, no B-frames) with the original presentation times, and mono AAC.
 
     The same video gives the same bytes.
 
     Args:
-        video: What to encode.
-        source: Its path, for the sound.
-        path: The file to write.
-        short_side: Pixels to which the short side is reduced; a smaller one stays.
-        gop: Distance of key frames, in frames.
+        video: Decoder of the source.
+        source: Path of the source, for its audio.
+        path: Output file.
+        short_side: Maximum short side in pixels; smaller videos keep their size.
+        gop: Key frame interval in frames.
 
     Returns:
-        The number of frames written.
+        Number of frames written.
 
     Raises:
-        VideoError: A frame or the sound cannot be decoded.
+        VideoError: A frame or the audio cannot be decoded.
         OSError: The file cannot be written.
     """
     times, last = video.times.tolist(), -1
@@ -67,7 +67,7 @@ def reencode(video: Decoder, source: str, path: Path, short_side: int, gop: int)
 
 
 def write_pictures(video: Decoder, folder: Path, short_side: int) -> int:
-    """Writes a JPEG a frame, ``000000.jpg`` and so on, into a folder that is there; returns their number.
+    """Write one JPEG file per frame, ``000000.jpg`` and so on, to an existing folder; return their number.
 
     Raises:
         VideoError: A frame cannot be decoded.
@@ -80,7 +80,7 @@ def write_pictures(video: Decoder, folder: Path, short_side: int) -> int:
 
 
 def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Height and width with the short side reduced to ``short_side``; even, as 4:2:0 chroma needs it.
+    """Return height and width with the short side reduced to ``short_side``; even, as 4:2:0 chroma requires.
 
     Example:
         >>> small_size(1080, 1920, 256), small_size(120, 161, 256)
@@ -92,7 +92,7 @@ def small_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 
 def small_frames(video: Decoder, short_side: int) -> Iterator[av.VideoFrame]:
-    """Every frame in order, upright, yuv420p of limited range, its short side reduced to ``short_side`` pixels."""
+    """Yield all frames in order, upright, yuv420p in limited range, with the short side limited to ``short_side``."""
     upright = Upright("yuv420p", functools.partial(small_size, short_side=short_side), ":out_range=tv")
     return map(upright, _frames(video))
 
@@ -108,7 +108,7 @@ def _frames(video: Decoder) -> Iterator[av.VideoFrame]:
 
 
 class _Sound:
-    """The sound of a video as a mono AAC stream, written piece by piece beside the pictures."""
+    """Audio of a video as a mono AAC stream, encoded along with the frames."""
 
     def __init__(self, source: str, container: av.container.OutputContainer) -> None:
         self.container, self.stream = container, None
@@ -122,7 +122,7 @@ class _Sound:
         self.stream = container.add_stream("aac", rate=rate, layout="mono")
 
     def write(self, until: float | None) -> None:
-        """Writes what is not written yet up to a second; None: all."""
+        """Encode the audio up to a time in seconds; None: to the end."""
         if self.stream is None:
             return
         while self.done < self.seconds and (until is None or self.done <= until):

@@ -1,4 +1,4 @@
-"""Jobs in several processes, which videos may crash or hang."""
+"""Run jobs in several processes that may crash or hang."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run_jobs(jobs: Sequence[Job], settings: Settings, workers: int, timeout: float) -> Generator[Result, None, None]:
-    """Does the jobs in ``workers`` processes and yields each result as soon as it is there.
+    """Run the jobs in ``workers`` processes and yield each result when it is ready.
 
-    A video that crashes or hangs its process is unreadable; in a shard, the shard is then tried again without it.
+    A video that crashes or hangs its process counts as unreadable; a shard is then tried again without it.
 
     Args:
-        jobs: From ``jobs_of``.
-        settings: The same.
-        workers: How many processes.
-        timeout: Seconds that a video may take, besides ten for each megabyte.
+        jobs: Result of ``jobs_of``.
+        settings: Settings of these jobs.
+        workers: Number of processes.
+        timeout: Time limit per video in seconds, plus ten seconds per megabyte.
 
     Raises:
-        UserError: The target cannot be written to.
+        UserError: The target is not writable.
     """
     limit = functools.partial(_limit, timeout)
     while jobs:
@@ -54,7 +54,7 @@ def run_jobs(jobs: Sequence[Job], settings: Settings, workers: int, timeout: flo
 
 
 def _without_crashing(job: Job, workers: int, limit: Callable[[Job], float]) -> Job:
-    """The job without those of its sources that crash or hang who opens them."""
+    """Return the job without sources that crash or hang the process that opens them."""
     single = [Job(source.path, (source,)) for source in job.sources]
     with closing(run_isolated(_probe, single, workers, limit)) as results:
         bad = {each.name: str(result) for each, result in results if isinstance(result, IsolatedError)}
@@ -67,7 +67,7 @@ def _without_crashing(job: Job, workers: int, limit: Callable[[Job], float]) -> 
 
 
 def _probe(job: Job) -> None:
-    """Opens a video, which may end the process."""
+    """Open a video, which may crash the process."""
     with suppress(VideoError, OSError):
         count_frames(job.sources[0].path)
 
@@ -81,7 +81,7 @@ def _limit(timeout: float, job: Job) -> float:
 
 
 def do(settings: Settings, job: Job) -> Result:
-    """Does one job, or finds it done."""
+    """Run a job, or find its existing output."""
     try:
         return (prepare_shard if settings.form == "shards" else prepare_video)(settings, job)
     except TargetError as error:

@@ -1,4 +1,4 @@
-"""``samples.jsonl``: the task and the samples with the paths of their prepared videos, which completes a target."""
+"""Write ``samples.jsonl``, the last file of a target: task and samples with the paths of their prepared videos."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from vidcore_datasets.preparing.target import write_file
 
 SAMPLES = "samples.jsonl"
 VERSION = 1
-"""Of its format."""
+"""Version of the format."""
 UNREADABLE = "unreadable.csv"
 
 
 def write_samples(
     samples: Mapping[str, Sequence[Sample]], task: Task, settings: Settings, results: Iterable[Result]
 ) -> int:
-    """Writes ``samples.jsonl``, which completes the target, and LitData's index of shards.
+    """Write ``samples.jsonl``, which completes the target, and LitData's index of shards.
 
-    Its first line has the task and the shards' bytes, every other one a sample, with its path below the target.
+    The first line has the task and the sizes of the shards, each other line a sample with its path below the target.
 
     Returns:
-        How many samples were left out, since their videos cannot be read.
+        Number of samples left out because their videos cannot be read.
 
     Raises:
-        UserError: The target cannot be written to.
+        UserError: The target is not writable.
     """
     prepared: dict[str, Prepared] = {}
     sizes: list[tuple[str, int, int]] = []
@@ -63,10 +63,10 @@ def write_samples(
 
 
 def write_unreadable(unreadable: Mapping[str, str], settings: Settings) -> str:
-    """Writes ``unreadable.csv`` with the columns ``path`` and ``reason``, and returns its name.
+    """Write ``unreadable.csv`` with the columns ``path`` and ``reason``, and return its name.
 
     Raises:
-        UserError: The target cannot be written to.
+        UserError: The target is not writable.
     """
     table, called = io.StringIO(), labels(unreadable)
     rows = sorted((called[path], without_secrets_of(path, reason)) for path, reason in unreadable.items())
@@ -77,12 +77,12 @@ def write_unreadable(unreadable: Mapping[str, str], settings: Settings) -> str:
 
 
 def as_json(split: str, sample: Sample, scale: tuple[float, float] = (1.0, 1.0)) -> dict[str, Any]:
-    """A sample in plain types, without its path; what is None is left out.
+    """Return a sample as JSON values, without its path and without None values.
 
     Args:
-        split: Its split.
-        sample: The sample.
-        scale: Pixels of the prepared frame per pixel of the source, horizontally and vertically, for boxes.
+        split: Split of the sample.
+        sample: Sample to convert.
+        scale: Pixels of the prepared frame per source pixel, horizontally and vertically, to scale boxes.
     """
     target = sample.target
     if isinstance(target, Mapping):

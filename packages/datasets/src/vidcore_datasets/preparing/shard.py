@@ -1,4 +1,4 @@
-"""One shard of videos as they are."""
+"""Prepare a shard of unchanged videos."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vidcore_datasets.preparing.target import sync, writing
 
 @dataclass(frozen=True)
 class _Video:
-    """A source with its bytes and the number of its frames."""
+    """A source with its bytes and its number of frames."""
 
     source: Source
     content: bytes
@@ -27,11 +27,11 @@ class _Video:
 
 
 def prepare_shard(settings: Settings, job: Job) -> Result:
-    """Writes a shard of those of its videos that can be read, or finds it with all of them.
+    """Write a shard of the readable videos of a job, or find an existing one.
 
     Raises:
-        OSError: A shard that is there cannot be read.
-        UserError: The target cannot be written to.
+        OSError: An existing shard cannot be read.
+        UserError: The target is not writable.
     """
     content, items = b"", list[shards.Item]()
     with suppress(FileNotFoundError, ValueError):  # ValueError: it was cut off
@@ -62,7 +62,7 @@ def prepare_shard(settings: Settings, job: Job) -> Result:
 
 
 def count_frames(path: str) -> int:
-    """Frames of a video, of which the first one is decoded.
+    """Return the number of frames of a video, after decoding the first.
 
     Raises:
         VideoError: It cannot be read.
@@ -73,7 +73,7 @@ def count_frames(path: str) -> int:
 
 
 def _read(sources: Sequence[Source]) -> tuple[list[_Video], dict[str, str]]:
-    """Those that can be read, and why the others cannot."""
+    """Return the readable videos, and the reason for each unreadable one."""
     videos, unreadable = list[_Video](), dict[str, str]()
     for source in sources:
         try:
@@ -88,7 +88,7 @@ def _read(sources: Sequence[Source]) -> tuple[list[_Video], dict[str, str]]:
 
 
 def _write(target: str, name: str, videos: Sequence[_Video]) -> bytes:
-    """Writes a shard, and puts it in its place once every video in it has been opened; returns its bytes."""
+    """Write a shard and move it to its place once every video in it has been opened; return its size in bytes."""
     folder = tempfile.gettempdir() if is_url(target) else target
     with writing(target), part_beside(Path(folder, name)) as part:
         shards.write_shard(part.parent, name, [(video.source.about, video.content) for video in videos])

@@ -1,9 +1,9 @@
-"""Shards in LitData's format whose items are encoded videos as they were, so that they hold nothing to unpickle.
+"""Shards in LitData's format that store unchanged encoded videos and nothing to unpickle.
 
-An item has two leaves of bytes: what there is to know of the video as JSON, and the video's file. A shard begins with
-the number of items N (uint32), N + 1 offsets (uint32) and the items; an item begins with the sizes (uint32) of its
-leaves. LitData writes it, and reads it too; [`vidcore.video.source`][] reads a single video of it with one request,
-wherever the shard lies, so there is no cache to bound and nothing that depends on who reads what in which order.
+An item has two leaves of bytes: metadata as JSON, and the video file. A shard starts with the number of items N
+(uint32), N + 1 offsets (uint32) and the items; an item starts with the sizes (uint32) of its leaves. LitData can write
+and read shards; [`vidcore.video.source`][] reads a single video of a shard with one request, locally or remotely, so
+there is no cache to limit, and any process can read in any order.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 from vidcore.errors import UserError
 
 LARGEST = 2**32 - 2**24
-"""Bytes that a shard may have: offsets are 32 bits."""
+"""Maximum size of a shard in bytes: offsets have 32 bits."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A video in a shard: what is known of it, and where its bytes are, ``end`` exclusive."""
+    """A video in a shard: metadata, and byte range (``end`` exclusive)."""
 
     about: dict[str, Any]
     start: int
@@ -33,17 +33,17 @@ class Item:
 
 
 def shard_name(number: int) -> str:
-    """LitData's name of the shard of this number."""
+    """Return LitData's name of shard number ``number``."""
     return f"chunk-0-{number}.bin"
 
 
 def shard_number(name: str) -> int:
-    """The number in a shard's name."""
+    """Return the number in a shard's name."""
     return int(Path(name).stem.rpartition("-")[2])
 
 
 def write_shard(folder: Path, name: str, items: Sequence[tuple[Mapping[str, Any], bytes]]) -> Path:
-    """Writes one shard into a folder of its own, and returns its path.
+    """Write one shard to its own folder, and return its path.
 
     Raises:
         OSError: It cannot be written.
@@ -56,10 +56,10 @@ def write_shard(folder: Path, name: str, items: Sequence[tuple[Mapping[str, Any]
 
 
 def index_of(shards: Sequence[tuple[str, int, int]]) -> bytes:
-    """The ``index.json`` by which LitData finds its way.
+    """Return the content of LitData's ``index.json``.
 
     Args:
-        shards: Of each, its name, its bytes and the number of its items.
+        shards: Name, size in bytes and number of items of each shard.
     """
     with TemporaryDirectory() as folder:
         writer = _writer(Path(folder), 0)
@@ -70,10 +70,10 @@ def index_of(shards: Sequence[tuple[str, int, int]]) -> bytes:
 
 
 def items_of(shard: bytes | memoryview) -> Iterator[Item]:
-    """What is in a shard.
+    """Return the items of a shard.
 
     Raises:
-        ValueError: It is none, or only a part of one.
+        ValueError: It is not a shard, or truncated.
     """
     try:
         (count,) = struct.unpack_from("<I", shard, 0)

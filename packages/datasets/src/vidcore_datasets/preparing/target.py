@@ -1,4 +1,4 @@
-"""The folder or URL that is written to: whose it is, and what goes wrong there."""
+"""Output folder or URL: locking, and errors when writing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = "prepared.json"
 
 
 class TargetError(UserError):
-    """The target cannot be written to."""
+    """The target is not writable."""
 
     def __init__(self, target: str, error: OSError) -> None:
         reason = without_secrets_of(target, error.strerror or str(error))
@@ -34,7 +34,7 @@ class TargetError(UserError):
 
 @contextmanager
 def writing(target: str) -> Iterator[None]:
-    """Whatever the system refuses inside is the target's fault."""
+    """Convert system errors within the block to ``TargetError``."""
     try:
         yield
     except OSError as error:
@@ -43,12 +43,12 @@ def writing(target: str) -> Iterator[None]:
 
 @contextmanager
 def claimed(settings: Settings, jobs: Sequence[Job]) -> Iterator[None]:
-    """Makes the target, and keeps other runs off it; the system ends that with the process, however it ends.
+    """Create the target folder and hold its lock; the system releases it when the process ends.
 
-    At a URL, where nothing can be locked, two runs write the same, each file at once.
+    At a URL, where locks are not available, concurrent runs write the same content, each file atomically.
 
     Raises:
-        UserError: Another run is at it, or the target holds something else.
+        UserError: Another run holds the lock, or the target contains something else.
     """
     described = {key: value for key, value in asdict(settings).items() if key != "target"}
     if settings.form == "shards":
@@ -81,7 +81,7 @@ def claimed(settings: Settings, jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def _describe(target: str, described: Mapping[str, Any]) -> None:
-    """Notes what is written here, or checks that it is the same as before."""
+    """Write the settings of the target, or check that they equal those of an earlier run."""
     try:
         known = json.loads(read_bytes(joined(target, SETTINGS)))
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def _describe(target: str, described: Mapping[str, Any]) -> None:
 
 
 def place_in(target: str, name: str) -> Path:
-    """The path of a name below a folder.
+    """Return the path of a name below a folder.
 
     Raises:
         TargetError: A link in the folder leads out of it.
@@ -108,7 +108,7 @@ def place_in(target: str, name: str) -> Path:
 
 
 def write_file(target: str, name: str, content: bytes) -> None:
-    """Writes a small file below the target; it is there when it is complete.
+    """Write a small file below the target atomically.
 
     Raises:
         UserError: It cannot be written.
@@ -122,14 +122,14 @@ def write_file(target: str, name: str, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """What is written, a file or those in a folder, survives a power cut."""
+    """Flush a file, or the files in a folder, to disk."""
     for file in path.iterdir() if path.is_dir() else [path]:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with what is in it; nothing may be there."""
+    """Remove a file, a link, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

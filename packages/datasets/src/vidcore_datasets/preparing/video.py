@@ -1,4 +1,4 @@
-"""One re-encoded video, or one folder of its frames."""
+"""Prepare one video: re-encode it, or write a folder of its frames."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vidcore_datasets.preparing.target import place_in, remove, sync, writing
 
 
 def prepare_video(settings: Settings, job: Job) -> Result:
-    """Writes it, or finds it with as many frames as its source.
+    """Write the output, or find an existing one with as many frames as its source.
 
     Raises:
-        VideoError: The source cannot be read, or what was written is not what was read.
-        OSError: The source cannot be read, or the target cannot be written to.
-        UserError: The target cannot be written to.
+        VideoError: The source cannot be read, or the output does not have the frames of the source.
+        OSError: The source cannot be read, or the target is not writable.
+        UserError: The target is not writable.
     """
     (source,) = job.sources
     place = place_in(settings.target, job.name)
@@ -34,7 +34,7 @@ def prepare_video(settings: Settings, job: Job) -> Result:
 
 
 def _write(video: Decoder, source: str, place: Path, settings: Settings) -> None:
-    """Puts it in its place when it is complete and has been read back."""
+    """Write the output, and move it to its place once it has been read back."""
     with ExitStack() as stack:
         with writing(settings.target):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _write(video: Decoder, source: str, place: Path, settings: Settings) -> None
 
 
 def _frames_in(path: Path) -> int:
-    """How many frames there are; 0 where nothing can be read."""
+    """Return the number of frames; 0 if it cannot be read."""
     with suppress(VideoError), open_video(path) as video:
         return video.num_frames
     return 0

@@ -17,14 +17,14 @@ from vidcore_datasets.statistics.stats import Header, table
 def write(
     title: str, headers: Sequence[Header], stats: Mapping[str, Mapping[str, Any]], classes: Sequence[str], folder: Path
 ) -> None:
-    """Writes ``index.html`` and its figures into a folder.
+    """Write ``index.html`` and its figures to a folder.
 
     Args:
-        title: Of the page.
-        headers: Of all files.
-        stats: By split, see ``summary`` and ``class_balance`` in ``vidcore_datasets.statistics.stats``.
-        classes: K names; none where nothing is labelled.
-        folder: Where to write; it exists.
+        title: Title of the page.
+        headers: Headers of all files.
+        stats: Statistics by split, see ``summary`` and ``class_balance`` in ``vidcore_datasets.statistics.stats``.
+        classes: K names; empty for unlabelled data.
+        folder: Existing output folder.
     """
     shown = []
     for name, heading, figure in pictures(headers, stats, classes):

@@ -1,4 +1,4 @@
-"""What a data set's videos are like, by their headers alone. Without torch."""
+"""Statistics of a data set's videos from their headers. Does not import torch."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ QUANTILES = {"min": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "max": 1.0}
 
 @dataclass
 class Header:
-    """What a file says of itself: one row of ``files.csv``. What is not known is None."""
+    """Header of a file: one row of ``files.csv``. Unknown values are None."""
 
     path: str
     split: str = ""
     codec: str = ""
     frames: int | None = None
-    """As the container says; few but mp4 do. Of a folder, its pictures."""
+    """Number of frames according to the container (few formats but mp4 store it), or of images in a folder."""
     fps: float | None = None
     width: int | None = None
-    """In pixels as stored, as is the height."""
+    """Width in pixels as stored; height likewise."""
     height: int | None = None
     duration: float | None = None
-    """In seconds."""
+    """Duration in seconds."""
     audio: str = ""
-    """The codec of the sound; empty where there is none."""
+    """Audio codec; empty without audio."""
     bytes: int = 0
     error: str = ""
-    """Why it cannot be opened."""
+    """Reason why the file cannot be opened."""
 
 
 def read_headers(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) -> Generator[Header, None, None]:
-    """The header of each file as soon as it is read, by ``read_header`` in ``workers`` processes.
+    """Read headers with ``read_header`` in ``workers`` processes; yield each when it is ready.
 
     Args:
         paths: Files, and folders of frames.
-        workers: How many to read at once.
-        timeout: Seconds that a file may take.
+        workers: Number of processes.
+        timeout: Time limit per file in seconds.
     """
     with closing(run_isolated(read_header, paths, workers, lambda path: timeout)) as headers:
         for path, header in headers:
@@ -56,7 +56,7 @@ def read_headers(paths: Sequence[str], workers: int = 1, timeout: float = 60.0) 
 
 
 def read_header(path: str) -> Header:
-    """What a file says of itself; of a folder of frames, how many there are and what the first one says."""
+    """Read the header of a file; of a folder of frames, the number of images and the size of the first."""
     header = Header(path)
     try:
         if Path(path).is_dir():
@@ -89,7 +89,7 @@ def _read(path: Path, header: Header) -> None:
 
 
 def summary(headers: Sequence[Header]) -> dict[str, Any]:
-    """What the videos of one split have in common: counts, hours, and quantiles of what varies."""
+    """Summarise the videos of one split: counts, hours, and quantiles."""
     good = [header for header in headers if not header.error]
     seconds = [header.duration for header in good if header.duration]
     return {
@@ -106,12 +106,12 @@ def summary(headers: Sequence[Header]) -> dict[str, Any]:
 
 
 def class_balance(labels: np.ndarray, classes: Sequence[str], some: int = 5) -> dict[str, Any]:
-    """How often classes occur.
+    """Count the labels of each class.
 
     Args:
         labels: (L,) class indices.
-        classes: Their names.
-        some: How many to name of the most and the least frequent.
+        classes: Class names.
+        some: Number of most and least frequent classes to name.
     """
     counts = np.bincount(labels, minlength=len(classes))
     order = [int(index) for index in np.argsort(-counts, kind="stable")]
@@ -128,7 +128,7 @@ def class_balance(labels: np.ndarray, classes: Sequence[str], some: int = 5) -> 
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """The least, the greatest and what lies between them; empty without values."""
+    """Return minimum, quantiles and maximum; empty without values."""
     if not len(values):
         return {}
     return {name: float(np.quantile(values, share)) for name, share in QUANTILES.items()}
@@ -140,7 +140,7 @@ def _counts(values: Sequence[str]) -> Mapping[str, int]:
 
 
 def table(stats: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Statistics by split as text: a name and a cell a split for each row."""
+    """Format statistics by split as text: a name and one cell per split in each row."""
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "files": lambda of: f"{of['files']:,}",
         "cannot be opened": lambda of: f"{of['unreadable']:,}",
