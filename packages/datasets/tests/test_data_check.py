@@ -468,9 +468,9 @@ def test_ctrl_c_keeps_the_rows(healthy, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "vid data has the commands check, prepare and stats"),
-        (["mend", "x"], "vid data has the commands check, prepare and stats"),
-        (["check"], "needs PATHs, or --data NAME"),
+        ([], "vid data requires a command: check, prepare or stats"),
+        (["mend", "x"], "vid data requires a command: check, prepare or stats"),
+        (["check"], "requires PATHs or --data NAME"),
         (["check", "missing.mp4"], "no file missing.mp4"),
         (["check", "."], "no video below ."),
         (["check", __file__, "--num_workers", "0"], "--num_workers must be between 1 and 1024, got 0"),

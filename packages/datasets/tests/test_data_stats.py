@@ -114,8 +114,8 @@ def test_histograms_count_everything():
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "needs PATHs, or --data NAME"),
-        (["x.mp4", "--data", "colours"], "needs PATHs, or --data NAME"),
+        ([], "requires PATHs or --data NAME"),
+        (["x.mp4", "--data", "colours"], "requires PATHs or --data NAME"),
         (["missing.mp4"], "no file missing.mp4"),
         ([__file__, "--num_workers", "0"], "--num_workers must be between 1 and 1024, got 0"),
         ([__file__, "--timeout", "0"], "--timeout must be greater than 0 and at most 1000000, got 0"),

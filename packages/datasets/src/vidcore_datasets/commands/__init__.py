@@ -1,4 +1,4 @@
-"""``vid data``: what there is to do with a data set's files before a training."""
+"""``vid data``: commands that prepare and inspect the files of a data set before training."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ COMMANDS = {
     ),
     "stats": ("vidcore_datasets.commands.stats", "durations, frame rates, sizes and class balance"),
 }
-"""Name to the module whose ``main(command, argv)`` runs it, and its line of help."""
+"""Module whose ``main(command, argv)`` runs each subcommand, and its line of help."""
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Runs one of the subcommands."""
+    """Run a subcommand."""
     if argv[:1] in (["-h"], ["--help"]):
         print(f"usage: vid {command} COMMAND [OPTIONS]\n\ncommands:")
         width = max(map(len, COMMANDS))
         print("".join(f"  {name:{width}}  {text}\n" for name, (_, text) in COMMANDS.items()))
-        print(f"vid {command} COMMAND --help tells a command's options.")
+        print(f"vid {command} COMMAND --help lists the options of a command.")
         return 0
     if not argv or argv[0] not in COMMANDS:
         *others, last = COMMANDS
-        raise UsageError(f"vid {command} has the commands {', '.join(others)} and {last}: vid {command} check PATH…")
+        raise UsageError(f"vid {command} requires a command: {', '.join(others)} or {last}")
     return importlib.import_module(COMMANDS[argv[0]][0]).main(f"{command} {argv[0]}", argv[1:])

@@ -23,18 +23,18 @@ from vidcore_datasets.commands.videos import DataParser, videos
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Writes the report; exit status 1 where a file is broken."""
+    """Write the report; return exit status 1 if a file is broken."""
     parser = DataParser(
-        command, "Decode every frame and all sound of video files; report as CSV, a row as soon as a file is done."
+        command, "Decode every frame and all audio of video files; write one CSV row per file as soon as it is done."
     )
-    parser.add_argument("--output", metavar="FILE.csv", help="the report; default: print")
-    parser.add_argument("--against", metavar="EARLIER.csv", help="report what has changed since an earlier report")
-    add_process_options(parser, 60, "seconds a file may take, besides one a megabyte")
+    parser.add_argument("--output", metavar="FILE.csv", help="file for the report; default: standard output")
+    parser.add_argument("--against", metavar="EARLIER.csv", help="report changes since an earlier report")
+    add_process_options(parser, 60, "time limit per file in seconds, plus one per megabyte")
     arguments = parser.parse(argv)
     arguments.num_workers = processes(arguments)
     earlier = _earlier(arguments) if arguments.against else {}
     paths = list(videos(arguments)[0])
-    # Names of files may hold bytes that are no text; they are written as they are.
+    # File names may contain bytes that are not UTF-8; they are written unchanged.
     if arguments.output is None:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="surrogateescape")
@@ -53,7 +53,7 @@ def _earlier(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def check(paths: list[str], earlier: Mapping[str, str], file: TextIO, arguments: argparse.Namespace) -> int:
-    """Writes the report, and a summary to the standard error; ``earlier`` is path to digest in an earlier report."""
+    """Write the report, and a summary to standard error; ``earlier`` maps paths to digests of an earlier report."""
     from vidcore_datasets.checking.check import FileReport, check_files
     from vidcore_datasets.checking.earlier import compared, match
 
@@ -64,7 +64,7 @@ def check(paths: list[str], earlier: Mapping[str, str], file: TextIO, arguments:
     begin, counts = time.perf_counter(), Counter[str]()
     writer = csv.DictWriter(file, [field.name for field in fields(FileReport)], lineterminator="\n")
     writer.writeheader()
-    shown = file is not sys.stdout or not sys.stdout.isatty()  # rows on a terminal are progress enough
+    shown = file is not sys.stdout or not sys.stdout.isatty()  # rows on a terminal already show progress
     found = check_files(paths, min(arguments.num_workers, len(paths)), arguments.timeout)
     with closing(found), Progress("files", total, shown) as progress:
         for report in compared(found, known, missing, arguments.against):

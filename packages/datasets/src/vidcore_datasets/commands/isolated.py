@@ -1,4 +1,4 @@
-"""A function over many files, or other jobs, in processes that may hang or crash without harm to the others."""
+"""Run a function on many files, or other jobs, in processes that may hang or crash without affecting the others."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 
 class IsolatedError(Exception):
-    """The function gave no result; the text says why."""
+    """The function returned no result; the message says why."""
 
 
 def run_isolated(
     function: Callable[[J], T], paths: Iterable[J], workers: int, limit: Callable[[J], float]
 ) -> Generator[tuple[J, T | IsolatedError], None, None]:
-    """Calls ``function`` on each path in ``workers`` processes and yields each result as soon as it is there.
+    """Call ``function`` on each path in ``workers`` processes and yield each result when it is ready.
 
-    A call that takes too long or ends its process costs its own result only: a new process does what is left. Closing
-    the generator ends all of them.
+    A call that exceeds its time limit or ends its process loses only its own result: a new process continues. Closing
+    the generator ends all processes.
 
     Args:
-        function: Importable by name; it should not raise.
-        paths: What to call it on; what is no path must be picklable.
-        workers: How many processes.
-        limit: Seconds that a path may take.
+        function: Importable function; it should not raise.
+        paths: Arguments of the calls: paths, or other picklable values.
+        workers: Number of processes.
+        limit: Function from a path to its time limit in seconds.
     """
     waiting, idle = deque(paths), list[_Worker[J, T]]()
     busy: dict[Connection, _Worker[J, T]] = {}
@@ -62,14 +62,14 @@ def run_isolated(
 
 
 class _Worker(Generic[J, T]):
-    """A process that calls the function on one path after the other."""
+    """Process that calls the function on one path after another."""
 
     path: J
     seconds = 0.0
     deadline = 0.0
 
     def __init__(self, function: Callable[[J], T]) -> None:
-        # Spawned: a fork would share the pipes of its siblings, and never see that this process has gone.
+        # Spawn: a fork would inherit the pipes of its siblings, and not notice when this process ends.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
@@ -82,7 +82,7 @@ class _Worker(Generic[J, T]):
         self.connection.send(path)
 
     def result(self, ready: bool) -> T | IsolatedError:
-        """What came back; where nothing did, the process is over."""
+        """Return the result; if there is none, end the process."""
         if not ready:
             self.end()
             return IsolatedError(f"took longer than {self.seconds:.0f} s")
@@ -100,7 +100,7 @@ class _Worker(Generic[J, T]):
             return IsolatedError(f"crashed the process that read it ({name})")
 
     def end(self, grace: float = 0) -> None:
-        """Ends the process, that of an idle worker by itself: what is killed cannot clean up."""
+        """End the process; an idle worker exits by itself within ``grace`` seconds, so that it can clean up."""
         self.connection.close()
         self.process.join(grace)
         self.process.kill()
@@ -108,7 +108,7 @@ class _Worker(Generic[J, T]):
 
 
 def _serve(connection: Connection, function: Callable[[Any], object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     with suppress(EOFError, OSError):
         while True:
             connection.send(function(connection.recv()))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMS = ("video", "frames", "shards")
 OF_FORMS = {"short_side": ("video", "frames"), "gop": ("video",), "shard_mb": ("shards",)}
-"""Options that only some forms have."""
+"""Options that apply to some forms only."""
 
 DATA_OPTIONS = """
 the data:
@@ -33,35 +33,35 @@ the data:
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Writes what is not there yet; exit status 1 where a video cannot be read."""
+    """Write missing outputs; return exit status 1 if a video cannot be read."""
     parser = Parser(
         command,
-        "Make a data set's videos fit for training. A run that was interrupted goes on where it was.",
+        "Prepare the videos of a data set for training. An interrupted run is continued by the same command.",
         epilog=DATA_OPTIONS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--to", required=True, metavar="FOLDER", help="where to; shards also go to a URL: s3://…")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="output folder; for shards also a URL: s3://…")
     parser.add_argument(
         "--as",
         dest="form",
         required=True,
         choices=FORMS,
         metavar="FORM",
-        help="video: mp4 with dense key frames; frames: folders of JPEG; shards: LitData's, of the files as they are",
+        help="video: mp4 with dense key frames; frames: JPEG folders; shards: unchanged files in LitData shards",
     )
     parser.add_argument(
         "--short_side",
         type=whole_in("[16, 16384]"),
         metavar="PIXELS",
-        help="of video and frames; a smaller one stays (256)",
+        help="video and frames: maximum short side (256)",
     )
     parser.add_argument(
-        "--gop", type=whole_in("[1, 100000]"), metavar="N", help="of video: frames from key frame to key frame (8)"
+        "--gop", type=whole_in("[1, 100000]"), metavar="N", help="video: key frame interval in frames (8)"
     )
     parser.add_argument(
-        "--shard_mb", type=number_in("(0, 1000000]"), metavar="MB", help="of shards: how large, about (64)"
+        "--shard_mb", type=number_in("(0, 1000000]"), metavar="MB", help="shards: approximate size (64)"
     )
-    add_process_options(parser, 120, "seconds a video may take, besides ten a megabyte")
+    add_process_options(parser, 120, "time limit per video in seconds, plus ten per megabyte")
     own, data = split_arguments(argv)
     if any(argument.startswith("--data.help") for argument in data):
         load_data(data)
@@ -80,7 +80,7 @@ def main(command: str, argv: list[str]) -> int:
 
 
 def prepare(data: VideoDataModule, arguments: argparse.Namespace, workers: int) -> int:
-    """Does all jobs and says what came of them."""
+    """Run all jobs and print the result."""
     from vidcore.errors import UserError
     from vidcore_datasets import preparing as tool
 

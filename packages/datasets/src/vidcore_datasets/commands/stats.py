@@ -1,4 +1,4 @@
-"""``vid data stats``: how long, how large and how balanced a data set is."""
+"""``vid data stats``: durations, frame sizes and class balance of a data set."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from vidcore_datasets.statistics.stats import Header
 
 FOLDER_FPS = 30.0
-"""Of folders of frames where the data set does not say."""
+"""Frame rate in Hz of folders of frames, if the data set does not define one."""
 
 
 def main(command: str, argv: list[str]) -> int:
-    """Prints a table, and writes a page with plots; exit status 1 where a file cannot be opened."""
+    """Print a table, and write a page with plots; return exit status 1 if a file cannot be opened."""
     parser = DataParser(
-        command, "Durations, frame rates, sizes and class balance of videos, by their headers; nothing is decoded."
+        command, "Durations, frame rates, sizes and class balance of videos, from their headers without decoding."
     )
     parser.add_argument(
-        "--output", metavar="FOLDER", help="where to write index.html with plots, files.csv, stats.json"
+        "--output", metavar="FOLDER", help="output folder for index.html with plots, files.csv and stats.json"
     )
-    add_process_options(parser, 60, "seconds a file may take")
+    add_process_options(parser, 60, "time limit per file in seconds")
     arguments = parser.parse(argv)
     workers = processes(arguments)
     if arguments.output is not None and Path(arguments.output).is_file():
@@ -74,7 +74,7 @@ def main(command: str, argv: list[str]) -> int:
 def _headers(
     paths: Mapping[str, str], samples: Mapping[str, SampleIndex], workers: int, timeout: float
 ) -> list[Header]:
-    """The headers in the order of the paths, those of folders with their frame rates."""
+    """Return headers in the order of the paths, with frame rates for folders."""
     from vidcore_datasets.statistics.stats import read_headers
 
     found: dict[str, Header] = {}
@@ -93,7 +93,7 @@ def _headers(
 
 
 def summaries(headers: Sequence[Header], samples: Mapping[str, SampleIndex], task: Task | None) -> dict[str, Any]:
-    """What ``vidcore_datasets.statistics.stats`` tells of each split; ``all`` where there are none."""
+    """Return the statistics of each split, or of ``all`` without splits."""
     from vidcore_datasets.statistics.stats import class_balance, summary
 
     if not samples or task is None:

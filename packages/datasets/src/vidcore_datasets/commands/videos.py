@@ -1,4 +1,4 @@
-"""Data sets by name, in commands about their videos."""
+"""Arguments of commands that take videos: paths, or a data set by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ instead of paths, a data set:
 
 
 class DataParser(Parser):
-    """A parser of a command that works on videos: by path, or those of a data set."""
+    """Parser of a command that takes videos: by path, or those of a data set."""
 
     def __init__(self, command: str, description: str) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
@@ -33,23 +33,23 @@ class DataParser(Parser):
         self.add_argument("paths", nargs="*", metavar="PATH", help="files, folders (also of frames) or glob patterns")
 
     def options(self) -> list[str]:
-        """The long options there are, the data's among them."""
+        """Return all long options, including those of the data set."""
         return [*super().options(), "--data", "--config"]
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parses and checks without torch; what belongs to the data is kept in ``data_arguments``.
+        """Parse and check the arguments without torch; those of the data set are stored in ``data_arguments``.
 
         Raises:
-            UsageError: Neither paths nor data, or both.
+            UsageError: Neither paths nor a data set are given, or both.
             PluginError: The data set is not installed.
         """
         own, data = split_arguments(argv)
         if any(argument.startswith("--data.help") for argument in data):
-            load_data(data)  # which shows it and ends
+            load_data(data)  # prints the help and exits
         arguments = self.parse_args(own)
         arguments.data_arguments = data
         if bool(data) == bool(arguments.paths):
-            raise UsageError(f"{self.prog} needs PATHs, or --data NAME; installed: {names.installed('data')}")
+            raise UsageError(f"{self.prog} requires PATHs or --data NAME; installed: {names.installed('data')}")
         if data:
             command = self.prog.removeprefix("vid ")
             options.check(command, data, names.chosen(command, data))
@@ -57,13 +57,13 @@ class DataParser(Parser):
 
 
 def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModule | None, Mapping[str, SampleIndex]]:
-    """What the arguments stand for: each path with the split that it is in first, and where given the data set.
+    """Return the videos that the arguments select, each with its first split, and the data set if given.
 
     Returns:
-        Path to split, empty where paths were given; the data module; its samples by split, without empty ones.
+        Path to split (empty for paths); the data module; its samples by split, without empty splits.
 
     Raises:
-        UserError: There is none, or the data set refuses its options.
+        UserError: There are no videos, or an option of the data set is invalid.
     """
     if not arguments.data_arguments:
         return dict.fromkeys(expand_paths(arguments.paths, frames=True), ""), None, {}
@@ -84,7 +84,7 @@ def videos(arguments: argparse.Namespace) -> tuple[dict[str, str], VideoDataModu
 
 
 def load_data(arguments: Sequence[str]) -> VideoDataModule:
-    """The data module that ``--data`` and ``--config`` stand for."""
+    """Create the data module of ``--data`` and ``--config``."""
     from vidcore.cli.parser import VidParser
     from vidcore.datamodule import VideoDataModule
 
@@ -96,7 +96,7 @@ def load_data(arguments: Sequence[str]) -> VideoDataModule:
 
 
 def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command's own arguments, and those of the data, each with its value; names are written out."""
+    """Split the arguments into the command's own and those of the data set, with their values; names are expanded."""
     own: list[str] = []
     data: list[str] = []
     given = iter(names.expand_arguments(argv))
