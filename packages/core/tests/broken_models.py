@@ -287,6 +287,24 @@ class ClaimsToSkip(Right):
         return output
 
 
+class Decides(Right):
+    """Runs the encoder on all frames, and reports it as decisions."""
+
+    def forward(self, batch):
+        output = super().forward(batch)
+        ran = torch.ones(len(output.logits), batch["inputs"]["rgb"].shape[2], dtype=torch.bool)
+        usage = {"classify": output.usage["classify"]}
+        return Output(logits=output.logits, usage=usage, decisions={"encode": ran})
+
+
+@broken("test_decisions_are_those_of_usage", r"usage of encode is \[4, 4, 4\], but its decisions have \[3, 3, 3\]")
+class DecidesOtherwise(Decides):
+    def forward(self, batch):
+        output = super().forward(batch)
+        output.decisions["encode"][:, 0] = False
+        return output
+
+
 @broken("test_usage_is_of_the_components", "usage names decode; components.. has encode, classify")
 class MisnamesAPart(Right):
     def forward(self, batch):

@@ -41,6 +41,24 @@ class LookOrListen(VideoModule):
         return Output(logits=logits, usage=usage)
 
 
+class LookWhereBright(VideoModule):
+    """Runs its classifier only on segments whose mean is positive, and reports which."""
+
+    def __init__(self, task, **kwargs):
+        super().__init__(task, ClipSpec(segments=4, frames=1, size=16), **kwargs)
+        self.see = nn.Linear(3, self.task.num_classes)
+
+    def components(self):
+        return {"see": (self.see, (torch.zeros(1, 3),))}
+
+    def forward(self, batch):
+        colours = batch["inputs"]["rgb"].mean((3, 4)).transpose(1, 2)  # (B, S, 3)
+        bright = colours.mean(2) > 0
+        logits = colours.new_zeros(*bright.shape, self.task.num_classes)
+        logits = logits.index_put((bright,), self.see(colours[bright]))
+        return Output(logits=logits.mean(1), decisions={"see": bright})
+
+
 class Everything(VideoModule):
     """All modalities there are, the mean of each."""
 

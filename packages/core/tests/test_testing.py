@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from broken_models import BROKEN, Conformance, OfStreams, Right, RightStream
+from broken_models import BROKEN, Conformance, Decides, OfStreams, Right, RightStream
 from small_models import BrightestSpot, LookOrListen, MeanColour, TwoStages
 
 from vidcore import Batch
@@ -17,6 +17,10 @@ TESTS = [name for name in dir(ModelConformance) if name.startswith("test_")]
 
 class TestRight(Conformance):
     name = Right
+
+
+class TestDecides(Conformance):
+    name = Decides
 
 
 class TestRightStream(OfStreams):

@@ -47,6 +47,8 @@ class Output:
             their sum is added to the task's loss.
         usage: By component name (B,): how often the component really ran for that row. None: each ran once.
         trace: What can be drawn, by name, e.g. ``windows`` (B, T, 4) in pixels of the crop.
+        decisions: By component name (B, S) bool: whether an adaptive model ran the component for each of the S parts
+            (segments, frames) of that row. ``usage`` of a component that it does not name is the number of True.
     """
 
     logits: Tensor | None = None
@@ -55,6 +57,11 @@ class Output:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     usage: Mapping[str, Tensor] | None = None
     trace: Mapping[str, Any] = field(default_factory=dict)
+    decisions: Mapping[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.decisions:
+            self.usage = {**{name: ran.sum(1) for name, ran in self.decisions.items()}, **(self.usage or {})}
 
 
 def id_hash(video_id: str) -> int:

@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from vidcore.batch import Batch, Output
 from vidcore.clip import ClipFields, ClipSpec, replaced
+from vidcore.distributed import gathered
 from vidcore.errors import naming
 from vidcore.flops import VideoCost, count_macs, macs_per_row, parameters
 from vidcore.flops.measure import peak_memory_mb, timed
@@ -92,6 +93,7 @@ class VideoModule(StagedTraining):
         self.val_loss = MeanMetric(nan_strategy=float("nan"))  # a loss of NaN is to be seen
         self.test_metrics: Metric = accuracy()
         self.test_cost = VideoCost()
+        self._decided: dict[str, tuple[int, int]] = {}
         self.test_seconds = MeanMetric()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -316,6 +318,9 @@ class VideoModule(StagedTraining):
             output = self(batch)
         videos = len(set(batch["ids"]))
         self.test_seconds.update(seconds[0] / videos, weight=videos)
+        for name, ran in (output.decisions or {}).items():
+            runs, parts = self._decided.get(name, (0, 0))
+            self._decided[name] = (runs + int(ran.sum()), parts + ran.numel())
         self.test_cost.update(batch["ids"], output.usage, self.costs(), view=view_numbers(batch["ids"]))
         evaluation.update(self.test_metrics, output, batch)
         return {"output": output}
@@ -335,6 +340,11 @@ class VideoModule(StagedTraining):
         self.log("test/ms", 1000 * self.test_seconds.compute())
         self.log("test/peak_memory_mb", peak_memory_mb(self.device))
         self.test_cost.reset()
+        decided = gathered(self._decided)
+        for name in sorted({name for each in decided for name in each}):
+            runs, parts = (sum(each.get(name, (0, 0))[index] for each in decided) for index in (0, 1))
+            self.log(f"test/share_{name}", runs / max(parts, 1))
+        self._decided = {}
         self.test_seconds.reset()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:

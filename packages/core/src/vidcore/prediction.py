@@ -28,7 +28,7 @@ def view_numbers(ids: Sequence[str]) -> Tensor:
 
 
 def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, seconds: float) -> list[dict[str, Any]]:
-    """One row a video: ``path``, ``top`` or ``detections``, ``gmacs``, ``ms``, ``trace``.
+    """One row a video: ``path``, ``top`` or ``detections``, ``decisions``, ``gmacs``, ``ms``, ``trace``.
 
     Args:
         output: Of a batch of B rows; the scores of a video's views are averaged, of the rest the first view's count.
@@ -45,6 +45,8 @@ def video_rows(output: Output, ids: Sequence[str], task: Task, macs: Tensor, sec
             row["top"] = top(video_scores(output.logits[of_video], task)[0], task)
         if output.detections is not None:
             row["detections"] = named_boxes(output.detections[of_video[0]], task)
+        if output.decisions:
+            row["decisions"] = {name: ran[of_video[0]].tolist() for name, ran in output.decisions.items()}
         row["gmacs"] = round(float(macs[of_video].sum()) / 1e9, 9)
         row["ms"] = round(1000 * seconds * len(of_video) / len(ids), 3)
         row["trace"] = {name: value[of_video[0]] for name, value in output.trace.items()}

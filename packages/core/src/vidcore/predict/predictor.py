@@ -289,6 +289,8 @@ class Renderer:
         lines.append(f"{row['gmacs']:.3f} GMACs")
         if "detections" in row:
             trace = {**trace, "boxes": [boxes_in(row["detections"], frame) for frame in range(len(frames))]}
+        if "decisions" in row:
+            trace = {**trace, "decisions": row["decisions"]}
         path = self.path(row["path"])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -80,6 +80,8 @@ def example(module: VideoModule, output: Output, batch: Batch, video: str) -> Ex
     rows = [row for row, video_id in enumerate(batch["ids"]) if video_id == video]
     first, task = rows[0], module.task
     trace = {name: _on_cpu(value[first]) for name, value in output.trace.items()}
+    if output.decisions:
+        trace["decisions"] = {name: ran[first].tolist() for name, ran in output.decisions.items()}
     truth = batch["target"][first]
     if output.logits is not None:
         ranked = video_scores(output.logits[rows].detach(), task)[0]

@@ -46,6 +46,7 @@ def write(summary: Summary, folder: Path, runs: Path) -> None:
         tiles=tiles(summary),
         metrics=[(name, called(name), written(name, value)) for name, value in sorted(summary.metrics.items())],
         pictures=shown,
+        shares={name.split("/share_")[1]: value for name, value in summary.metrics.items() if "/share_" in name},
         examples=examples,
         total=sum(part.gmacs * part.runs for part in summary.components),
     )

@@ -51,6 +51,19 @@ class CostTests(Suite):
             assert runs.shape == (rows,), f"usage of {name} must be (B,) = {(rows,)}, got {tuple(runs.shape)}"
             assert (runs >= 0).all() and runs.isfinite().all(), f"usage of {name} is {runs.tolist()}: not a count"
 
+    def test_decisions_are_those_of_usage(self) -> None:
+        """``Output.decisions`` are (B, S) bool, and ``usage`` is the number of True of each row."""
+        output, rows = run(self.model(), self.batch), len(self.batch["ids"])
+        if not output.decisions:
+            pytest.skip("it reports no decisions")
+        for name, ran in output.decisions.items():
+            form = f"{tuple(ran.shape)} {ran.dtype}"
+            assert ran.dim() == 2 and len(ran) == rows and ran.dtype == torch.bool, (
+                f"decisions of {name} must be (B, S) = ({rows}, S) torch.bool, got {form}"
+            )
+            said, counted = (output.usage or {})[name].tolist(), ran.sum(1).tolist()
+            assert said == counted, f"usage of {name} is {said}, but its decisions have {counted} True"
+
     def test_costing_changes_nothing(self) -> None:
         """``components()`` and counting do not change the model."""
         self.costs()

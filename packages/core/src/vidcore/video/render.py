@@ -36,7 +36,8 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
         lines: Lines of text for all frames; long lines are wrapped, and cut after 200 characters.
         trace: Boxes to draw, in pixels of ``frames``. ``windows``: (T, 4) x1, y1, x2, y2, drawn yellow. ``boxes``: for
             each frame a mapping of ``boxes`` (N, 4) and optionally ``labels`` (N names or numbers) and ``scores`` (N,),
-            drawn green. Boxes without area or with coordinates that are not finite are skipped; other keys are ignored.
+            drawn green. ``decisions``: by component, a bool for each part of the video, drawn as a strip below each
+            frame. Boxes without area or with coordinates that are not finite are skipped; other keys are ignored.
 
     Returns:
         (T, 3, H', W') uint8; H' and W' are even, as video encoders require.
@@ -49,8 +50,11 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
 
     text = "\n".join(part for line in lines for part in _broken(shown(line, _LONGEST), width - 12, font))
     band = ImageDraw.Draw(Image.new("RGB", (1, 1))).multiline_textbbox((6, 4), text, font)[3] + 6 if text else 0
-    canvas = Image.new("RGB", _even(width, height + band))
-    ImageDraw.Draw(canvas).multiline_text((6, height + 4), text, "white", font)
+    decisions = trace.get("decisions", {})
+    line = int(1.5 * font.size)
+    strip = line * len(decisions)
+    canvas = Image.new("RGB", _even(width, height + strip + band))
+    ImageDraw.Draw(canvas).multiline_text((6, height + strip + 4), text, "white", font)
 
     drawn = []
     for index, frame in enumerate(frames.permute(0, 2, 3, 1).cpu().numpy()):
@@ -63,8 +67,23 @@ def draw(frames: Tensor, lines: Sequence[str], trace: Mapping[str, Any] | None =
             _outline(pen, found["boxes"], _captions(found), factor, "lime", font)
         whole = canvas.copy()
         whole.paste(picture)
+        for row, (name, ran) in enumerate(decisions.items()):
+            now, top = index * len(ran) // len(frames), height + row * line
+            _decided(ImageDraw.Draw(whole), (0, top, width, top + line), shown(name, 30), ran, now, font)
         drawn.append(torch.from_numpy(np.array(whole)))
     return torch.stack(drawn).permute(0, 3, 1, 2)
+
+
+def _decided(
+    pen: ImageDraw.ImageDraw, place: tuple[int, int, int, int], name: str, ran: Sequence[bool], now: int, font: Any
+) -> None:
+    """Draw a cell per part of the video, green where the component ran; the current one has a white outline."""
+    left, top, right, bottom = place
+    for part, each in enumerate(ran):
+        cell = (left + (right - left) * part // len(ran), top + 1, left + (right - left) * (part + 1) // len(ran) - 2)
+        outline = "white" if part == now else None
+        pen.rectangle((*cell, bottom - 2), fill="green" if each else "#333333", outline=outline, width=2)
+    pen.text((left + 6, top + 2), name, "white", font)
 
 
 def boxes_in(detections: Sequence[Mapping[str, Any]], frame: int) -> dict[str, Any]:
