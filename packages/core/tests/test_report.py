@@ -90,6 +90,15 @@ def test_bars_of_classes_are_best_first_without_those_that_did_not_occur():
     assert [bar.get_width() for bar in axes.patches] == [0.9, 0.2]
 
 
+def test_the_page_shows_the_share_of_parts_that_each_component_ran_for(tmp_path):
+    shares = {"test/share_hear": 0.375}
+    page.write(summary(metrics={**summary().metrics, **shares}), tmp_path / "report", tmp_path)
+    rows = re.findall(r"<tr><td>(see|hear)</td>.*?</tr>", (tmp_path / "report" / "index.html").read_text(), re.S)
+    assert rows == ["see", "hear"]
+    cells = re.findall(r"<tr><td>(?:see|hear)</td>(.*?)</tr>", (tmp_path / "report" / "index.html").read_text(), re.S)
+    assert [re.findall(r"<td>([^<]*)</td>", row)[-1] for row in cells] == ["", "0.375"]
+
+
 def test_the_page_shows_everything_and_needs_nothing_else(tmp_path):
     folder = tmp_path / "runs" / "mean_colours" / "version_0" / "report"
     page.write(summary(), folder, tmp_path / "runs")
