@@ -22,6 +22,11 @@ pytest_plugins = ["running"]
 
 
 @pytest.fixture
+def installed(installed, monkeypatch):
+    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-datasets")  # the package under test has the command
+
+
+@pytest.fixture
 def clips(tmp_path):
     """Two clips of different length, rate and size, one of them with sound; five frames; a file that is no video."""
     folder = tmp_path / "clips"
