@@ -1,4 +1,4 @@
-"""MoViNet by name, as a network for images in another method."""
+"""MoViNet as an image backbone."""
 
 from __future__ import annotations
 

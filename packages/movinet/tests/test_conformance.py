@@ -1,4 +1,4 @@
-"""MoViNet passes what every model must fulfil."""
+"""Conformance tests of MoViNet."""
 
 from __future__ import annotations
 

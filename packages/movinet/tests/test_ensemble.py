@@ -1,4 +1,4 @@
-"""Two networks at half the frame rate."""
+"""Temporal ensemble of two networks at half the frame rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def randomised(module: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_each_sees_every_other_frame(stream):
+def test_each_network_processes_every_other_frame(stream):
     module = MoViNetEnsemble(Task.numbered(3), stream=stream, clip=CLIP).eval()
     randomised(module)
     batch = tiny_batch(rows=2, frames=6, size=32, classes=3)
@@ -35,10 +35,10 @@ def test_each_sees_every_other_frame(stream):
         torch.testing.assert_close(module(batch).logits, (first + second) / 2)
 
 
-def test_it_costs_what_one_network_costs():
+def test_ensemble_costs_as_much_as_one_network():
     single = MoViNetModule(Task.numbered(3), clip=CLIP)
     ensemble = MoViNetEnsemble(Task.numbered(3), clip=CLIP)
-    head = 480 * 2048 + 2048 * 3  # and its gates, which each network runs once more
+    head = 480 * 2048 + 2048 * 3  # and the gates: once per network
     (one,), (both,) = ([sum(module.costs().values())] for module in (single, ensemble))
     gates = sum(
         layer.numel() for name, layer in single.named_parameters() if ".se." in name and name.endswith("weight")
@@ -46,8 +46,8 @@ def test_it_costs_what_one_network_costs():
     assert both == one + head + gates
 
 
-def test_each_learns_from_its_own_loss_alone():
-    """The gradient is that of a network which trains on its half of the frames by itself."""
+def test_gradients_are_those_of_each_networks_own_loss():
+    """Compare with the gradient of a network that is trained alone on its half of the frames."""
     module = MoViNetEnsemble(Task.numbered(3), clip=CLIP, dropout=0.0, stochastic_depth=0.0, label_smoothing=0.1)
     randomised(module)
     module.log = lambda *_, **__: None
@@ -63,7 +63,7 @@ def test_each_learns_from_its_own_loss_alone():
     torch.testing.assert_close(got, alone.classifier.weight.grad)
 
 
-def test_weights_of_one_network_go_into_both(tmp_path):
+def test_weights_of_one_network_are_loaded_into_both(tmp_path):
     single = MoViNetModule(Task.numbered(3), clip=CLIP)
     randomised(single.net)
     save_file(single.state_dict(), tmp_path / "one.safetensors")
@@ -73,8 +73,8 @@ def test_weights_of_one_network_go_into_both(tmp_path):
         assert torch.equal(net.stem.conv.weight, single.net.stem.conv.weight)
 
 
-def test_an_odd_number_of_frames_is_refused():
-    with pytest.raises(UserError, match="even number of frames, not 5"):
+def test_number_of_frames_must_be_even():
+    with pytest.raises(UserError, match=r"must be even .*, got 5"):
         MoViNetEnsemble(Task.numbered(3), clip={"frames": 5})
 
 
@@ -82,7 +82,7 @@ RECIPES = sorted((Path(vidcore_movinet.__file__).parent / "recipes").glob("*/*.y
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_recipes_build_their_model(path):
+def test_recipes_build_the_model(path):
     model = yaml.safe_load(path.read_text())["model"]
     cls = {"movinet": MoViNetModule, "movinet_ensemble": MoViNetEnsemble}[path.parent.name]
     module = cls(Task.numbered(3), **model["init_args"])

@@ -1,4 +1,4 @@
-"""The exported step of a stream network, run by ONNX Runtime."""
+"""Exported step of a stream network in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,4 +34,6 @@ def test_fifty_frames(tmp_path: Path) -> None:
     torch.testing.assert_close(
         stream(engine, frames, [1] * 50), expected, rtol=0, atol=1e-4 * float(expected.abs().max())
     )
-    assert len(engine.init_state(1, (67, 67))) - len(engine._session.get_outputs()) + 1 == 17  # frames that are renamed
+    assert (
+        len(engine.init_state(1, (67, 67))) - len(engine._session.get_outputs()) + 1 == 17
+    )  # frames of stream buffers that are only renamed

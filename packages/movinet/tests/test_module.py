@@ -1,4 +1,4 @@
-"""The switches of the plugin."""
+"""Options of the module."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vidcore_movinet.network import MoViNet
 
 
 def trained(module: MoViNetModule, stage: int) -> set[str]:
-    """Groups of layers whose parameters train in a stage."""
+    """Return the groups of layers whose parameters are trained in a stage."""
     patterns = module.stages()[stage].trains
     names = [name for name, _ in module.named_parameters() if any(fnmatch.fnmatch(name, one) for one in patterns)]
     return {name.split(".")[2].split("_")[0] if ".layers." in name else name.split(".")[1] for name in names}
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_layers_are_unfrozen_from_the_last_to_the_first(stream: bool) -> None:
+def test_unfreeze_trains_groups_of_layers_from_the_last_to_the_first(stream: bool) -> None:
     module = MoViNetModule(Task.numbered(3), stream=stream, unfreeze=2)
     assert [stage.epochs for stage in module.stages()] == [2] * 6
     assert trained(module, 0) == {"dense", "classifier"}
@@ -32,14 +32,14 @@ def test_layers_are_unfrozen_from_the_last_to_the_first(stream: bool) -> None:
     assert all(any(fnmatch.fnmatch(name, one) for one in patterns) for name, _ in module.named_parameters())
 
 
-def test_linear_probe_trains_one_layer() -> None:
+def test_linear_probe_trains_the_final_layer() -> None:
     module = MoViNetModule(Task.numbered(3), linear_probe=True)
     assert trained(module, 0) == {"classifier"}
     assert MoViNetModule(Task.numbered(3)).stages() == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_checkpointing_changes_nothing_but_memory(stream: bool) -> None:
+def test_checkpointing_changes_memory_only(stream: bool) -> None:
     torch.manual_seed(0)
     plain = MoViNet("a0", 5, stream, dropout=0.0, stochastic_depth=0.0).train()
     for name, parameter in plain.named_parameters():

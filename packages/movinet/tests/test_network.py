@@ -1,4 +1,4 @@
-"""Building blocks and network against direct computation."""
+"""Building blocks and network, compared with direct computation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidcore_movinet.network import MoViNet
 
 
 def randomise(net: nn.Module) -> nn.Module:
-    """A fresh network hides its residual branches behind zeros and normalises with 0 and 1: this one does not."""
+    """Draw random scales of the residual branches and random batch normalisation."""
     torch.manual_seed(0)
     for module in net.modules():
         if isinstance(module, Bottleneck):
@@ -35,7 +35,7 @@ def a0() -> nn.Module:
 
 @pytest.mark.parametrize("height", range(1, 10))
 @pytest.mark.parametrize("width", [1, 2, 3, 6, 7])
-def test_pool_counts_real_pixels_only(height: int, width: int) -> None:
+def test_pooling_excludes_padding_from_the_average(height: int, width: int) -> None:
     x = torch.randn(1, 2, 2, height, width, generator=torch.Generator().manual_seed(0))
 
     def windows(n: int) -> list[slice]:
@@ -72,12 +72,12 @@ def test_bottleneck_by_hand() -> None:
     torch.testing.assert_close(layer(x), skip + layer.scale * y)
 
 
-def test_kinds_of_skip() -> None:
+def test_layers_of_the_skip_connection() -> None:
     with torch.device("meta"):
         layers = MoViNet("a3").layers
-    assert set(layers.b0_l0.skip._modules) == {"pool", "project"}  # strided, though the width stays
+    assert set(layers.b0_l0.skip._modules) == {"pool", "project"}  # stride 2, same width
     assert set(layers.b0_l1.skip._modules) == set()
-    assert set(layers.b3_l0.skip._modules) == {"project"}  # wider, not strided
+    assert set(layers.b3_l0.skip._modules) == {"project"}  # wider, stride 1
 
 
 def test_stochastic_depth_rises_linearly_and_drops_samples() -> None:
@@ -107,7 +107,7 @@ def test_initial_weights() -> None:
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.07)}
 
 
-def test_dropout_is_the_variants_unless_given() -> None:
+def test_default_dropout_is_the_variants() -> None:
     with torch.device("meta"):
         assert MoViNet("a0").dropout.p == 0.2
         assert MoViNet("a1").dropout.p == 0.5
@@ -132,13 +132,13 @@ def test_rows_do_not_mix(a0: nn.Module) -> None:
         torch.testing.assert_close(a0(clips), torch.cat([a0(clip[None]) for clip in clips]), rtol=1e-4, atol=1e-5)
 
 
-def test_time_reversal_matters(a0: nn.Module) -> None:
+def test_logits_depend_on_the_order_of_frames(a0: nn.Module) -> None:
     clips = torch.rand(1, 3, 6, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert (a0(clips) - a0(clips.flip(2))).abs().max() > 1e-5
 
 
-def test_gradients_reach_all() -> None:
+def test_gradients_reach_all_parameters() -> None:
     net = randomise(MoViNet("a0", num_classes=5)).train()
     F.cross_entropy(net(torch.rand(2, 3, 5, 40, 40)), torch.tensor([0, 4])).backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -146,12 +146,12 @@ def test_gradients_reach_all() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 32, 32), (1, 4, 3, 32, 32), (1, 1, 4, 32, 32)])
-def test_wrong_shapes_are_named(a0: nn.Module, shape: tuple[int, ...]) -> None:
+def test_wrong_shapes(a0: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
         a0(torch.rand(shape))
 
 
-def test_folded_is_the_same_network_in_fewer_steps(a0: MoViNet) -> None:
+def test_folded_network_computes_the_same_without_batch_normalisation(a0: MoViNet) -> None:
     folded = a0.folded()
     clip = torch.rand(2, 3, 3, 33, 40)
     with torch.no_grad():

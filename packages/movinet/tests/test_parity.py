@@ -1,6 +1,6 @@
-"""Outputs of the official TensorFlow code: ``movinet_*.npz``, made by tf-models-official 2.20.0 (float32).
+"""Outputs of the official TensorFlow code: ``movinet_*.npz``, computed with tf-models-official 2.20.0 (float32).
 
-Those of the stream networks were made with hard swish in the head, an option of the official code.
+The stream networks have hard swish before the classifier, an option of the official code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def variables() -> dict[str, np.ndarray]:
 
 
 def endpoints(net: MoViNet, clip: Tensor) -> dict[str, Tensor]:
-    """Outputs of all layers and ``logits``; those of a stream network are images (T, H, W, C)."""
+    """Return the outputs of all layers and ``logits``; layers of a stream network return images (T, H, W, C)."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str, module: torch.nn.Module) -> None:
@@ -54,7 +54,7 @@ def outputs(variables: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(("variant", "official"), STREAMS.items())
 def test_stream(variant: str, official: OfficialOutputs) -> None:
-    """Logits of the clip and after each frame, and every layer's output."""
+    """Compare the logits of the clip and after each frame, and the output of each layer."""
     net = MoViNet(variant, stream=True, head="hard_swish").eval()
     load_tensorflow_variables(net, official.variables())
     found = endpoints(net, official.clip())
@@ -102,6 +102,6 @@ def test_loading_is_strict(variables: dict[str, np.ndarray]) -> None:
     assert all(torch.equal(tensor, before[key]) for key, tensor in net.state_dict().items())
 
 
-def test_another_number_of_classes_is_refused(variables: dict[str, np.ndarray]) -> None:
+def test_number_of_classes_must_match(variables: dict[str, np.ndarray]) -> None:
     with pytest.raises(UserError, match=r"classifier_head/classifier/conv3d/bias is \(600,\)"):
         load_tensorflow_variables(MoViNet("a0", num_classes=400), variables)

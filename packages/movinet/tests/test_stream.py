@@ -1,4 +1,4 @@
-"""Stream networks: in pieces as a whole, blind to the future, one row apart from the other."""
+"""Stream networks: pieces give the outputs of the whole clip, outputs are causal, rows are independent."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from vidcore.errors import UserError
 from vidcore.streaming import stream
 from vidcore_movinet.network import MoViNet
-from vidcore_movinet.stream import CausalConvNorm, PositionalEncoding, StreamBottleneck, running_means
+from vidcore_movinet.stream import CausalConvNorm, PositionalEncoding, StreamBottleneck, cumulative_average
 from vidcore_movinet.variants import VARIANTS
 
-# Values of a state at the native size, counted on another implementation; ours has one more, the number of frames.
+# Number of values in the state for the variant's clip, (2+1)D and 3D, counted with another implementation; vidcore's
+# state has one more, the number of frames.
 STATE = {
     "t0": (326_448, 736_848),
     "a0": (674_192, 1_290_320),
@@ -27,7 +28,7 @@ CLOSE = {"rtol": 0, "atol": 1e-5}
 
 
 def randomised(variant: str, **options: bool) -> MoViNet:
-    """A fresh network hides its residual branches behind zeros and normalises with 0 and 1: this one does not."""
+    """Build a network with random scales of the residual branches and random batch normalisation."""
     torch.manual_seed(0)
     net = MoViNet(variant, num_classes=7, stream=True, **options).eval()
     for module in net.modules():
@@ -59,7 +60,7 @@ def clip(rows: int = 2, frames: int = 9, height: int = 40, width: int = 51) -> T
 
 
 @pytest.mark.parametrize("chunks", [[1] * 9, [3, 3, 3], [8, 1], [1, 8], [2, 5, 1, 1]], ids=str)
-def test_chunks_end_like_the_whole_clip(net: MoViNet, chunks: list[int]) -> None:
+def test_logits_after_all_chunks_equal_those_of_the_whole_clip(net: MoViNet, chunks: list[int]) -> None:
     with torch.no_grad():
         whole = net(clip())
     assert whole.std() > 0.01
@@ -67,14 +68,14 @@ def test_chunks_end_like_the_whole_clip(net: MoViNet, chunks: list[int]) -> None
 
 
 @pytest.mark.parametrize("size", [(33, 64), (31, 97), (32, 32), (1, 5)], ids=str)
-def test_any_size_streams(net: MoViNet, size: tuple[int, int]) -> None:
+def test_any_size(net: MoViNet, size: tuple[int, int]) -> None:
     frames = clip(3, 5, *size)
     with torch.no_grad():
         torch.testing.assert_close(stream(net, frames, [1, 3, 1])[:, -1], net(frames), **CLOSE)
 
 
 @torch.no_grad()
-def test_answers_on_the_way_are_those_of_the_prefixes(net: MoViNet) -> None:
+def test_logits_after_each_frame_equal_those_of_the_clip_so_far(net: MoViNet) -> None:
     frames = clip()
     streamed = stream(net, frames, [1] * 9)
     means, _ = net.features(frames, net.init_state(2, (40, 51)))
@@ -83,7 +84,7 @@ def test_answers_on_the_way_are_those_of_the_prefixes(net: MoViNet) -> None:
         torch.testing.assert_close(net(frames[:, :, :length]), streamed[:, length - 1], **CLOSE)
 
 
-def test_later_frames_change_nothing_before_them(net: MoViNet) -> None:
+def test_outputs_do_not_depend_on_later_frames(net: MoViNet) -> None:
     frames = clip()
     other = frames.clone()
     other[:, :, 5:] = 1 - other[:, :, 5:]
@@ -99,7 +100,7 @@ def test_later_frames_change_nothing_before_them(net: MoViNet) -> None:
 
 
 @torch.no_grad()
-def test_states_end_alike(net: MoViNet) -> None:
+def test_final_states_of_frames_and_whole_clip_are_equal(net: MoViNet) -> None:
     frames = clip()
     whole = net.step(frames, net.init_state(2, (40, 51)))[1]
     state = net.init_state(2, (40, 51))
@@ -107,7 +108,7 @@ def test_states_end_alike(net: MoViNet) -> None:
     for frame in frames.split(1, 2):
         before = {name: tensor.clone() for name, tensor in state.items()}
         _, after = net.step(frame, state)
-        assert all(torch.equal(state[name], before[name]) for name in state), "step changed the state it was given"
+        assert all(torch.equal(state[name], before[name]) for name in state), "step modified its input state"
         state = after
     assert set(state) == set(whole) == keys
     for name in state:
@@ -117,7 +118,7 @@ def test_states_end_alike(net: MoViNet) -> None:
 
 
 @torch.no_grad()
-def test_rows_start_anew_one_by_one(net: MoViNet) -> None:
+def test_a_row_of_zeros_starts_a_new_video(net: MoViNet) -> None:
     frames = clip()
     _, state = net.step(frames[:, :, :4], net.init_state(2, (40, 51)))
     for tensor in state.values():
@@ -128,8 +129,8 @@ def test_rows_start_anew_one_by_one(net: MoViNet) -> None:
 
 
 @torch.no_grad()
-def test_streams_of_many_cameras_in_one_batch(net: MoViNet) -> None:
-    """Their states, which began at different times, are joined along the first dimension."""
+def test_states_of_several_videos_are_concatenated_to_a_batch(net: MoViNet) -> None:
+    """The videos have had different numbers of frames."""
     frames = clip(3)
     states = [net.step(frames[row : row + 1, :, : row + 1], net.init_state(1, (40, 51)))[1] for row in range(3)]
     joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
@@ -141,15 +142,15 @@ def test_streams_of_many_cameras_in_one_batch(net: MoViNet) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("chunks", [[1] * 9, [4, 5]], ids=str)
-def test_folded_is_the_same_network_in_fewer_steps(net: MoViNet, chunks: list[int]) -> None:
+def test_folded_network_computes_the_same_without_batch_normalisation(net: MoViNet, chunks: list[int]) -> None:
     before = net(clip())
     folded = net.folded()
     expected = stream(net, clip(), chunks)
     assert float((stream(folded, clip(), chunks) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
-    assert torch.equal(net(clip()), before), "folding changed the network itself"
+    assert torch.equal(net(clip()), before), "folding modified the network itself"
     assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
     assert not [
-        name for name, _ in folded.named_parameters() if name.endswith(("projection.bias", "layers.b0_l0.scale"))
+        name for name, _ in folded.named_parameters() if name.endswith(("projection.conv.bias", "layers.b0_l0.scale"))
     ]
     assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert flops(folded, clip()) == flops(net, clip())
@@ -168,7 +169,7 @@ def test_parameters_and_state(variant: str, factorised: bool) -> None:
     assert sum(tensor.numel() for tensor in state.values()) == STATE[variant][0 if factorised else 1] + 1
 
 
-def test_training_and_streaming_are_the_same_code() -> None:
+def test_gradients_reach_all_parameters() -> None:
     net = randomised("a0").train()
     net(clip(2, 5, 32, 32)).square().sum().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -179,7 +180,7 @@ def test_training_and_streaming_are_the_same_code() -> None:
 def test_temporal_convolution_by_hand() -> None:
     layer = CausalConvNorm(2, 3)
     nn.init.normal_(layer.conv.weight)
-    x = torch.randn(4, 3, 3, 2)  # one row of four frames
+    x = torch.randn(4, 3, 3, 2)  # one video of four frames
     got, state = layer.eval()(x, {name: torch.zeros(1, 3, 3, 2) for name in layer.state_names})
     padded = torch.cat([torch.zeros(2, 3, 3, 2), x])
     weight = layer.conv.weight.reshape(2, 3)
@@ -189,12 +190,12 @@ def test_temporal_convolution_by_hand() -> None:
     assert torch.equal(state["ago2"], x[2:3])
 
 
-def test_running_means() -> None:
+def test_cumulative_average() -> None:
     values = torch.randn(2, 5, 3)
     mean, means = torch.zeros(2, 3), []
     for start, stop in [(0, 2), (2, 3), (3, 5)]:
-        numbers = torch.arange(start + 1.0, stop + 1).repeat(2)[:, None]
-        some, mean = running_means(values[:, start:stop].flatten(0, 1), mean, numbers)
+        counts = torch.arange(start + 1.0, stop + 1).repeat(2)[:, None]
+        some, mean = cumulative_average(values[:, start:stop].flatten(0, 1), mean, counts)
         means.append(some.unflatten(0, (2, -1)))
     expected = torch.stack([values[:, : i + 1].mean(1) for i in range(5)], 1)
     torch.testing.assert_close(torch.cat(means, 1), expected)
@@ -210,7 +211,7 @@ def test_positional_encoding_by_hand() -> None:
 
 
 @torch.no_grad()
-def test_in_bfloat16_states_keep_their_means_in_float32() -> None:
+def test_cumulative_averages_are_float32_in_a_bfloat16_network() -> None:
     exact = randomised("a3")
     net = randomised("a3").to(torch.bfloat16)
     state = net.init_state(2, (40, 51))
@@ -228,22 +229,22 @@ def test_in_bfloat16_states_keep_their_means_in_float32() -> None:
     torch.testing.assert_close(logits.float(), whole, rtol=0, atol=0.05 * float(whole.abs().max()))
 
 
-def test_ten_thousand_frames_do_not_wear_out_the_mean() -> None:
+def test_cumulative_average_is_exact_after_ten_thousand_frames() -> None:
     mean, total = torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     for number in range(1, 10_001):
         value = torch.rand(1, 3, generator=generator)
         total += value
-        _, mean = running_means(value, mean, torch.tensor([[float(number)]]))
+        _, mean = cumulative_average(value, mean, torch.tensor([[float(number)]]))
     torch.testing.assert_close(mean.double(), total / 10_000, rtol=1e-5, atol=0)
 
 
-def test_what_does_not_fit_is_named() -> None:
+def test_frames_must_fit_the_state() -> None:
     net = randomised("a0")
     state = net.init_state(2, (32, 32))
-    with pytest.raises(UserError, match="frames of 1 streams, but the state of 2"):
+    with pytest.raises(UserError, match="same batch size, got 1 and 2"):
         net.step(clip(1, 1, 32, 32), state)
-    with pytest.raises(UserError, match="another size"):
+    with pytest.raises(UserError, match=r"must have the size .* \[8, 8\], the stream buffer is \[4, 4\]"):
         net.step(clip(2, 1, 64, 64), state)
     base = MoViNet("a0", num_classes=2)
     with pytest.raises(UserError, match="stream=True"):

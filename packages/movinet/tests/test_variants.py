@@ -1,4 +1,4 @@
-"""The tables against published and independently counted figures."""
+"""Tables of variants, compared with published and independently counted figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from vidcore_movinet.module import MoViNetModule
 from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS, Block, find_variant
 
-# Counted on another implementation: 1e9 MACs of the native clip in convolutions, values of running statistics, layers.
+# GMACs of the variant's clip in convolutions, number of running statistics, and number of layers, counted with another
+# implementation.
 COUNTED = {
     "a0": (2.631, 14_272, 15),
     "a1": (5.866, 27_616, 24),
@@ -47,12 +48,12 @@ def test_counts(name: str, counted: tuple[float, int, int]) -> None:
     assert len(net.layers) == depth
 
 
-# 1e9 MACs of the native clip of the stream network, counted on another implementation.
+# GMACs of the variant's clip in the stream network, counted with another implementation.
 STREAM_GMACS = {"a0": 2.426, "a1": 5.540, "a2": 10.700, "a3": 52.134, "a4": 96.741, "a5": 261.710}
 
 
 def test_family_of_stream_networks() -> None:
-    """As ``vid flops`` shows it: clip, frame and state."""
+    """Compare GMACs per clip and per frame and the size of the state with ``vid flops``."""
     rows = {row["variant"]: row for row in MoViNetModule(Task.numbered(600), stream=True).family()}
     assert set(rows) == set(VARIANTS)
     for name, gmacs in STREAM_GMACS.items():
@@ -61,7 +62,7 @@ def test_family_of_stream_networks() -> None:
     assert rows["a2"]["state_bytes"] == 4 * (2_707_088 + 1)
 
 
-def test_the_module_counts_what_the_family_says() -> None:
+def test_counted_macs_equal_those_of_the_family() -> None:
     for stream in (False, True):
         module = MoViNetModule(Task.numbered(600), variant="t0", stream=stream)
         assert module.costs()["model"] / 1e9 == pytest.approx(module.family()[0]["gmacs"])
@@ -101,13 +102,13 @@ def test_clip_rates(name: str, fps: float) -> None:
     assert find_variant(name).fps == pytest.approx(fps)
 
 
-def test_unknown_variant_names_the_known() -> None:
+def test_unknown_variant() -> None:
     with pytest.raises(UserError, match=r"variant must be one of .*a0.*a5, got 'a6'"):
         find_variant("a6")
     with pytest.raises(UserError, match=r"variant must be one of .*a0.*a5, got 'a6'"):
         MoViNet("a6")
 
 
-def test_a_block_needs_a_kernel_for_each_layer() -> None:
-    with pytest.raises(ValueError, match="2 expand widths, but 1 kernels"):
+def test_blocks_need_a_kernel_per_layer() -> None:
+    with pytest.raises(ValueError, match="one entry per layer, got 2 and 1"):
         Block(8, (16, 16), ((1, 3, 3),))

@@ -1,4 +1,4 @@
-"""Weights from elsewhere; of the port's files the names and shapes are known, not the content."""
+"""Conversion of weights; names and shapes of the port's files are known, their values are random here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vidcore_movinet.weights import (
     tensorflow_name,
 )
 
-# The port's tensors of A0: some layers, and how many there are in all (running statistics and counters included).
+# Shapes of some of the port's tensors of A0.
 BASE = {
     "conv1.conv_1.conv3d.weight": (8, 3, 1, 3, 3),
     "conv1.conv_1.norm.running_var": (8,),
@@ -56,12 +56,12 @@ STREAM = {
 
 
 def tensors(net: MoViNet) -> dict[str, Tensor]:
-    """Parameters and buffers."""
+    """Return the parameters and buffers."""
     return {name: value for name, value in net.state_dict().items() if name != "_extra_state"}
 
 
 def randomised(net: MoViNet) -> MoViNet:
-    """With weights and statistics that leave no branch closed."""
+    """Draw positive weights and statistics, so that each branch contributes."""
     generator = torch.Generator().manual_seed(1)
     for value in tensors(net).values():
         if value.is_floating_point():
@@ -70,14 +70,14 @@ def randomised(net: MoViNet) -> MoViNet:
 
 
 def of_the_port(net: MoViNet) -> dict[str, Tensor]:
-    """Random tensors in the port's form: everything but vectors and scalars is a convolution of 4 or 5 dimensions."""
+    """Return random tensors with the port's names; all matrices are convolutions of 4 or 5 dimensions there."""
     generator = torch.Generator().manual_seed(0)
     dimensions = 4 if net.stream else 5
     theirs = {}
     for name, tensor in tensors(net).items():
         shape = list(tensor.shape)
         if len(shape) == 5 and net.stream:
-            shape = [shape[0], shape[1], shape[2], shape[3]]  # over time
+            shape = [shape[0], shape[1], shape[2], shape[3]]  # temporal
         elif len(shape) == 2:
             shape += [1] * (dimensions - 2)
         theirs[port_name(name, net)] = torch.rand(shape, generator=generator)
@@ -92,7 +92,7 @@ def test_names_and_shapes_are_the_ports(stream: bool, known: dict[str, tuple[int
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_tensor_arrives(stream: bool) -> None:
+def test_all_tensors_are_copied(stream: bool) -> None:
     net = MoViNet("a0", stream=stream)
     theirs = of_the_port(net)
     load_port_state_dict(net, theirs)
@@ -101,7 +101,7 @@ def test_every_tensor_arrives(stream: bool) -> None:
             assert torch.equal(tensor.flatten(), theirs[port_name(name, net)].flatten()), name
 
 
-def test_released_stream_weights_want_other_activations() -> None:
+def test_released_stream_weights_set_their_activations() -> None:
     net = MoViNet("a0", stream=True)
     load_port_state_dict(net, of_the_port(net))
     assert isinstance(net.activation, nn.SiLU)
@@ -113,14 +113,14 @@ def test_released_stream_weights_want_other_activations() -> None:
     torch.testing.assert_close(gate(x, state, torch.ones(1, 1))[0], torch.full_like(x, 0.7))
 
 
-def test_a_skip_without_pool_has_another_name() -> None:
+def test_port_name_of_a_skip_connection_without_pooling() -> None:
     with torch.device("meta"):
         net = MoViNet("a3")
     assert port_name("layers.b3_l0.skip.project.conv.weight", net) == "blocks.b3_l0.res.0.conv_1.conv3d.weight"
     assert port_name("layers.b2_l0.skip.project.conv.weight", net) == "blocks.b2_l0.res.1.conv_1.conv3d.weight"
 
 
-def test_what_does_not_fit_is_named_and_nothing_is_copied() -> None:
+def test_errors_name_the_tensors_and_nothing_is_copied() -> None:
     base, stream = MoViNet("a0"), MoViNet("a0", stream=True)
     with pytest.raises(UserError, match=r"weights of a stream network do not fit a base .* true"):
         load_port_state_dict(base, of_the_port(stream))
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_copied() -> None:
 
 
 def as_tensorflow(net: MoViNet) -> dict[str, np.ndarray]:
-    """Our weights under the official names and in the official order of axes."""
+    """Return the weights with the official names and in the official order of axes."""
     variables = {}
     positions = itertools.count()
     for name, value in tensors(net).items():
@@ -184,7 +184,7 @@ def test_convert_the_port_and_keep_its_activations(tmp_path):
     clip = torch.rand(1, 3, 4, 32, 32)
     with torch.no_grad():
         assert torch.equal(module.net.eval()(clip), theirs.eval()(clip))
-    # Fine-tuned for other classes and saved, they are still there.
+    # Fine-tuning for other classes keeps the activations.
     other = MoViNetModule(Task.numbered(3), stream=True)
     assert other.load_weights(tmp_path / "port.pt") == ["net.classifier.bias", "net.classifier.weight"]
     again = MoViNetModule(Task.numbered(3), stream=True)
@@ -193,7 +193,7 @@ def test_convert_the_port_and_keep_its_activations(tmp_path):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_weights_of_another_kind_are_one_line(tmp_path, capsys, stream):
+def test_weights_of_another_kind_give_one_line(tmp_path, capsys, stream):
     theirs = MoViNetModule(Task.numbered(5), stream=not stream)
     np.savez(tmp_path / "tensorflow.npz", **as_tensorflow(theirs.net))
     torch.save(of_the_port(theirs.net), tmp_path / "port.pt")
@@ -217,7 +217,7 @@ def test_weights_of_another_kind_are_one_line(tmp_path, capsys, stream):
 
 
 def saved(module: MoViNetModule, path: Path) -> dict[str, Any]:
-    """What Lightning writes of a module."""
+    """Return the checkpoint that Lightning writes of a module."""
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     trainer.strategy.connect(module)
     trainer.save_checkpoint(path)
@@ -231,7 +231,7 @@ def test_checkpoints_keep_the_activations(tmp_path):
     again = load_module(tmp_path / "new.ckpt")
     assert (again.net.head, again.net.gate_slope) == ("hard_swish", 0.25)
 
-    # Weights bring theirs, which the checkpoint then says.
+    # Loaded weights set their activations; the checkpoint contains them.
     torch.save(of_the_port(MoViNet("a0", 5, stream=True)), tmp_path / "port.pt")
     module = MoViNetModule(Task.numbered(3), stream=True, head="hard_swish")
     module.load_weights(tmp_path / "port.pt")
@@ -241,7 +241,7 @@ def test_checkpoints_keep_the_activations(tmp_path):
 
 @pytest.mark.parametrize("says", [True, False])
 def test_early_checkpoints_keep_hard_swish(tmp_path, says):
-    """Before the option there was none but hard swish; whether the state dict said so or not."""
+    """Before the option existed, all networks had hard swish; the state dict did not always contain it."""
     module = MoViNetModule(Task.numbered(3), stream=True, head="hard_swish")
     randomised(module.net).eval()
     early = saved(module, tmp_path / "early.ckpt")
@@ -261,7 +261,7 @@ def test_early_checkpoints_keep_hard_swish(tmp_path, says):
         assert torch.equal(other.net(clip), expected)
 
 
-def test_a_checkpoint_of_another_kind_is_one_line(tmp_path):
+def test_a_checkpoint_of_another_kind_gives_one_line(tmp_path):
     early = saved(MoViNetModule(Task.numbered(3)), tmp_path / "base.ckpt")
     stream = MoViNetModule(Task.numbered(3), stream=True)
     with pytest.raises(UserError, match=r"weights of a base network .* set --model.stream false"):
@@ -284,19 +284,19 @@ def test_activations_are_options(tmp_path, capsys):
     assert vid([*arguments, "--model.head", "relu"]) != 0
     assert "hard_swish" in capsys.readouterr().err
     assert vid([*arguments, "--model.gate_slope", "-1"]) != 0
-    assert "gate_slope must be a positive number" in capsys.readouterr().err
+    assert "gate_slope must be greater than 0" in capsys.readouterr().err
     assert vid([*arguments, "--model.stream", "false", "--model.head", "hard_swish"]) != 0
     assert "stream networks only" in capsys.readouterr().err
 
 
-def test_tensorflow_weights_of_a_variant_trained_with_hard_swish_say_so(tmp_path, caplog):
+def test_tensorflow_weights_of_a_variant_with_hard_swish_give_a_hint(tmp_path, caplog):
     assert {name for name, variant in VARIANTS.items() if variant.stream_head == "hard_swish"} == {"t0", "a1", "a4"}
     for variant, says in (("t0", True), ("a0", False)):
         np.savez(tmp_path / "theirs.npz", **as_tensorflow(MoViNet(variant, 5, True)))
         caplog.clear()
         with caplog.at_level("INFO"):
             MoViNetModule(Task.numbered(5), variant, stream=True).load_weights(tmp_path / "theirs.npz")
-        assert ("--model.head hard_swish if it was trained with that" in caplog.text) == says
+        assert ("--model.head hard_swish if the checkpoint was trained with it" in caplog.text) == says
 
 
 def test_convert_names_the_number_of_classes(tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_convert_names_the_number_of_classes(tmp_path, capsys):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_published(stream, tmp_path, monkeypatch, caplog):
-    """Downloaded by name; what comes the second time must be what came the first time."""
+    """Published weights are downloaded by name; a later download must have the checksum of the first."""
     assert len(kinetics600()) == len(set(kinetics600())) == 600
     assert list(kinetics600()) == sorted(kinetics600(), key=str.lower)
     record = MoViNetModule(MoViNetModule.reference_task, stream=stream).published_weights()["k600"]
@@ -348,7 +348,7 @@ def test_every_variant_has_published_weights():
 
 
 def odd_files(folder, net):
-    """Files that look like weights of each kind and are odd in one way each."""
+    """Write weights files of each kind, each invalid in one way; return their paths."""
     port = {port_name(name, net): value for name, value in net.state_dict().items() if "_extra_state" not in name}
     bias = next(name for name in port if name.startswith("classifier.3.") and name.endswith("bias"))
     torch.save({name: value for name, value in port.items() if name != bias}, folder / "port_no_bias.pt")
@@ -366,7 +366,7 @@ def odd_files(folder, net):
     return sorted(path for path in folder.iterdir())
 
 
-def test_odd_files_are_one_line_that_names_them(tmp_path):
+def test_invalid_files_give_one_line_with_their_name(tmp_path):
     model = MoViNetModule(Task.numbered(3), variant="a0", stream=True)
     for path in odd_files(tmp_path, model.net):
         with pytest.raises(UserError, match=re.escape(path.name)) as caught:

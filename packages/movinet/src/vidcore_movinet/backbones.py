@@ -1,4 +1,4 @@
-"""MoViNet as a network for images, one frame a clip: by name in methods that are put together from such networks."""
+"""MoViNet as an image backbone of the entry-point group ``vidcore.backbones``: each image is a clip of one frame."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from vidcore.backbones import Backbone
 from vidcore.task import Task
 from vidcore_movinet.module import MoViNetModule
+from vidcore_movinet.variants import find_variant
 
 
 class ImageMoViNet(nn.Module):
-    """A base MoViNet up to its last convolution.
+    """Base MoViNet up to its last convolution.
 
     Args:
-        variant: A name of :data:`~vidcore_movinet.variants.VARIANTS`.
-        pretrained: With the weights released for Kinetics-600, which want frames in [0, 1].
+        variant: Name of the variant in :data:`~vidcore_movinet.variants.VARIANTS`.
+        pretrained: Whether to load the weights released for Kinetics-600, which require images in [0, 1].
     """
 
     def __init__(self, variant: str, pretrained: bool) -> None:
@@ -27,14 +28,13 @@ class ImageMoViNet(nn.Module):
         self.stem, self.layers, self.project = module.net.stem, module.net.layers, module.net.project
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, P, H / 32, W / 32), rounded up."""
+        """Compute feature maps (N, P, H / 32, W / 32), rounded up, of images (N, 3, H, W)."""
         return self.project(self.layers(self.stem(images.unsqueeze(2)))).squeeze(2)
 
 
 def movinet(variant: str, pretrained: bool = False) -> Backbone:
-    """A backbone whose ``num_features`` are those of the variant's last convolution."""
-    net = ImageMoViNet(variant, pretrained)
-    return Backbone({"net": net}, net.project.conv.out_channels)  # type: ignore[union-attr]
+    """Build the backbone of a variant; ``num_features`` is P, the channels of its last convolution."""
+    return Backbone({"net": ImageMoViNet(variant, pretrained)}, find_variant(variant).project)
 
 
 movinet_a0, movinet_a1, movinet_a2 = (partial(movinet, variant) for variant in ("a0", "a1", "a2"))

@@ -1,4 +1,4 @@
-"""Two MoViNets at half the frame rate each (Kondratyuk et al. 2021, section 3.3: temporal ensembles)."""
+"""Temporal ensemble of two MoViNets at half the frame rate each (Kondratyuk et al., 2021, section 3.3)."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from vidcore.errors import UserError
 from vidcore.module import VideoModule
 from vidcore.task import Task
 from vidcore.weights.checkpoint import naming
-from vidcore_movinet.network import SLOPE, MoViNet
-from vidcore_movinet.variants import NETWORK_RANGES, Head, find_variant
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import NETWORK_RANGES, SLOPE, Head, MoViNetConfig, find_variant
 from vidcore_movinet.weights import check_own_kind, kinetics600
 
 
 class MoViNetEnsemble(VideoModule):
-    """Two networks of one architecture, of which each sees every other frame; their logits are averaged.
+    """Temporal ensemble: two networks, each of which processes every other frame; their logits are averaged.
 
-    It costs what one network costs that sees all frames. The two are trained side by side, each on its own loss, as if
-    they were trained one after the other: neither sees what the other predicts.
+    The ensemble costs as many MACs as one network on all frames. Both networks are trained together, each on its own
+    loss, as if they were trained separately.
 
     Args:
-        task: What is predicted.
-        variant: Of both networks, ``a0`` to ``a5``, or ``t0``.
-        stream: Whether they see the past only.
-        dropout: See :class:`vidcore_movinet.MoViNetModule`, as all that follows.
+        task: Task of the data.
+        variant: Variant of both networks: ``t0``, or ``a0`` to ``a5``.
+        stream: Whether both are stream networks.
+        dropout: See :class:`vidcore_movinet.MoViNetModule`, as for all arguments below.
         stochastic_depth: See there.
         bn_momentum: See there.
         checkpointing: See there.
         head: See there.
         gate_slope: See there.
-        **kwargs: See :class:`vidcore.VideoModule`; ``weights`` of a single network go into both.
+        **kwargs: See :class:`vidcore.VideoModule`. ``weights`` of a single network are loaded into both.
 
     Raises:
-        UserError: An odd number of frames a clip.
+        OptionError: An option has an invalid value.
+        UserError: The number of frames per clip is odd.
     """
 
     RANGES: ClassVar[dict[str, str]] = NETWORK_RANGES
@@ -59,23 +60,29 @@ class MoViNetEnsemble(VideoModule):
         super().__init__(task, find_variant(variant).clip_spec, **kwargs)
         frames = self.clip_spec.num_frames
         if frames % 2:
-            raise UserError(f"two networks take turns: the clip must have an even number of frames, not {frames}")
-        options = (self.task.num_classes, stream, dropout, stochastic_depth, bn_momentum, checkpointing)
-        self.nets = nn.ModuleList(MoViNet(variant, *options, gate_slope=gate_slope, head=head) for _ in range(2))
+            raise UserError(
+                f"number of frames per clip must be even (each network processes every other frame), got {frames}"
+            )
+        config = MoViNetConfig(
+            variant=variant, num_classes=self.task.num_classes, stream=stream, dropout=dropout,
+            stochastic_depth=stochastic_depth, bn_momentum=bn_momentum, checkpointing=checkpointing,
+            gate_slope=gate_slope, head=head,
+        )  # fmt: skip
+        self.nets = nn.ModuleList(MoViNet(config=config) for _ in range(2))
         self.stream = stream
 
     def forward(self, batch: Batch) -> Output:
-        """The mean of both networks' logits."""
+        """Compute the mean of both networks' logits."""
         return Output(logits=torch.stack(self._logits(batch)).mean(0))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum of both networks' losses, so that each gets the gradient of its own."""
+        """Return the sum of both losses: the gradient of each network is that of its own loss. Log their mean."""
         losses = [self.loss(Output(logits=logits), batch) for logits in self._logits(batch)]
         self.log("train/loss", torch.stack(losses).mean(), prog_bar=True, batch_size=len(batch["ids"]))
         return torch.stack(losses).sum()
 
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
-        """A file of ours; of a single network for both."""
+        """Read a file of vidcore; the weights of a single network are returned for both."""
         tensors = super().read_weights(path)
         with naming(path):
             check_own_kind(tensors, self.stream)

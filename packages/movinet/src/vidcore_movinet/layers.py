@@ -1,4 +1,4 @@
-"""The building blocks of MoViNet."""
+"""Building blocks of MoViNet's base networks."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ conv_norm = partial(ConvNorm, eps=1e-3, activation=nn.SiLU)
 
 
 class SamePool(nn.Module):
-    """Average of 3×3 pixels, spatial stride 2, TensorFlow's "same" padding; the padding's zeros do not count."""
+    """Spatial 3×3 average pooling with stride 2 and TensorFlow's "same" padding; padding is not part of the average."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, C, T, H / 2, W / 2), rounded up."""
+        """Compute (B, C, T, H / 2, W / 2), rounded up, of feature maps (B, C, T, H, W)."""
         kernel, padding = pool_windows(x.shape[3:])
         return F.avg_pool3d(x, (1, *kernel), (1, 2, 2), (0, *padding), ceil_mode=True, count_include_pad=False)
 
 
 def pool_windows(size: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Kernel and padding with which ``ceil_mode`` pools images of ``size`` as TensorFlow does, with stride 2."""
-    # An odd size needs padding at both ends, an even one at the end only, which `ceil_mode` gives. PyTorch wants
-    # windows no larger than the input: fewer than three pixels are one window.
+    """Return kernel and padding with which ``ceil_mode`` gives TensorFlow's 3×3 pooling with stride 2."""
+    # An odd size needs padding on both sides. An even size needs it at the end only, which `ceil_mode` adds. PyTorch
+    # does not allow windows larger than the input: a size below 3 is one window.
     return [min(n, 3) for n in size], [n % 2 if n >= 3 else 0 for n in size]
 
 
 def squeeze_width(channels: float) -> int:
-    """A quarter of the channels as a multiple of 8: the nearest, or the next where that takes more than 10 % away."""
+    """Return a quarter of the channels, rounded to a multiple of 8; rounding down by more than 10 % is avoided."""
     target = channels / 4
     width = max(8, int(target + 4) // 8 * 8)
     return width if width >= 0.9 * target else width + 8
 
 
 class Bottleneck(nn.Module):
-    """Inverted bottleneck: expansion, depthwise convolution, squeeze-excitation, projection, and a skip connection.
+    """Inverted bottleneck: expansion, depthwise convolution, squeeze-and-excitation, projection and a skip connection.
 
-    The residual branch is multiplied by a learned scalar that starts at 0 (ReZero, arXiv:2003.04887).
+    The residual branch is multiplied by a learned scalar whose initial value is 0 (ReZero, arXiv:2003.04887).
 
     Args:
         in_channels: Channels of the input.
         expand: Channels of the depthwise convolution.
         out_channels: Channels of the output.
-        kernel: Of the depthwise convolution (time, height, width).
+        kernel: Kernel of the depthwise convolution (time, height, width).
         stride: Spatial stride of the depthwise convolution and of the skip connection.
-        drop: Probability with which training leaves the residual branch of a sample out (stochastic depth).
+        drop: Probability of dropping the residual branch of a sample in training (stochastic depth).
     """
 
     def __init__(
@@ -71,8 +71,6 @@ class Bottleneck(nn.Module):
         self.skip = nn.Sequential(skip)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (B, C, T, H, W) to (B, C', T, H / stride, W / stride), rounded up."""
-        residual = self.projection(self.se(self.feature(self.expansion(x))))
-        if self.scale is not None:  # else it is in the projection's weights
-            residual = self.scale * residual
+        """Compute (B, C', T, H / stride, W / stride), rounded up, of feature maps (B, C, T, H, W)."""
+        residual = self.scale * self.projection(self.se(self.feature(self.expansion(x))))
         return self.skip(x) + self.drop(residual)

@@ -1,4 +1,4 @@
-"""MoViNet as a plugin of vidcore."""
+"""The LightningModule of MoViNet."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from vidcore.training.optim import Stage
 from vidcore.weights import Weights
 from vidcore.weights.checkpoint import naming
 from vidcore.weights.tensorflow import is_tensorflow
-from vidcore_movinet.network import SLOPE, MoViNet
-from vidcore_movinet.variants import NETWORK_RANGES, VARIANTS, Head, find_variant
+from vidcore_movinet.network import MoViNet
+from vidcore_movinet.variants import NETWORK_RANGES, SLOPE, VARIANTS, Head, MoViNetConfig, find_variant
 from vidcore_movinet.weights import EARLIER, check_own_kind, kinetics600, published_weights, read_foreign
 
-# From the last to the first: name, and patterns of parameters.
+# Groups of layers from the last to the first: name of the stage, and patterns of parameter names.
 _GROUPS = {
     "head": ("net.dense.*", "net.classifier.*"),
     "and b4": ("net.project.*", "net.layers.b4_*"),
@@ -39,26 +39,31 @@ _GROUPS = {
 
 
 class MoViNetModule(VideoModule):
-    """MoViNet for whole clips or for streams, trained from scratch or from ``weights``.
+    """MoViNet, base or stream, trained from scratch or fine-tuned from ``weights``.
 
     Args:
-        task: What is predicted.
-        variant: ``a0`` to ``a5``, or ``t0``.
-        stream: Whether the model streams (:class:`vidcore.streaming.Streaming`): it sees the past only, and a video
-            frame by frame as well as a clip.
-        dropout: Probability before the classifier; by default the variant's own.
-        stochastic_depth: Probability with which training leaves out the last layer; falls linearly to the first.
-        bn_momentum: Weight of the newest batch in the running statistics of batch normalisation. The official 0.01
-            suits hundreds of thousands of steps; trainings of a few hundred need about 0.1.
-        checkpointing: Less memory in training, more time; for A3 to A5.
-        linear_probe: Only the last linear layer trains.
-        head: Activation before a stream network's classifier: ``swish``, the official default, or ``hard_swish``.
-            Weights that say theirs set it and ``gate_slope``: published ones, the PyTorch port's, and files of ours.
-        gate_slope: Slope of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 in the official code, 0.2 in
-            the released weights.
-        unfreeze: Epochs after which one more group of layers trains, from the last to the first, the head alone in the
-            beginning; 0: all train from the beginning.
+        task: Task of the data.
+        variant: ``t0``, or ``a0`` to ``a5``.
+        stream: Whether the model is a stream network (:class:`vidcore.streaming.Streaming`): causal, and able to
+            process a video frame by frame.
+        dropout: Dropout probability before the classifier. Default: the variant's.
+        stochastic_depth: Probability of dropping the residual branch of the last layer in training. It decreases
+            linearly to the first layer.
+        bn_momentum: Weight of the current batch in the running statistics of batch normalisation. The official 0.01
+            suits hundreds of thousands of training steps; a few hundred steps need about 0.1.
+        checkpointing: Recompute activations in the backward pass, for less memory and more time. For A3 to A5.
+        linear_probe: Train only the final linear layer.
+        unfreeze: Number of epochs after which one more group of layers is trained, from the last to the first; training
+            starts with the classifier alone. 0: all layers are trained from the start.
+        head: Activation before the classifier of a stream network: ``swish``, the official default, or ``hard_swish``.
+            Weights that specify their activations set ``head`` and ``gate_slope``: published weights, files of the
+            PyTorch port, and vidcore's own.
+        gate_slope: Slope of the hard sigmoid ``clip(slope · x + 0.5, 0, 1)`` of squeeze-and-excitation in a stream
+            network: 1/6 in the official code, 0.2 in the released weights.
         **kwargs: See :class:`vidcore.VideoModule`.
+
+    Raises:
+        OptionError: An option has an invalid value.
     """
 
     RANGES: ClassVar[dict[str, str]] = {**NETWORK_RANGES, "unfreeze": "[0, inf)"}
@@ -82,23 +87,18 @@ class MoViNetModule(VideoModule):
     ) -> None:
         self.variant, self.variant_name = find_variant(variant), variant
         super().__init__(task, self.variant.clip_spec, **kwargs)
-        self.net = MoViNet(
-            variant,
-            self.task.num_classes,
-            stream,
-            dropout,
-            stochastic_depth,
-            bn_momentum,
-            checkpointing,
-            gate_slope=gate_slope,
-            head=head,
-        )
+        config = MoViNetConfig(
+            variant=variant, num_classes=self.task.num_classes, stream=stream, dropout=dropout,
+            stochastic_depth=stochastic_depth, bn_momentum=bn_momentum, checkpointing=checkpointing,
+            gate_slope=gate_slope, head=head,
+        )  # fmt: skip
+        self.net = MoViNet(config=config)
         self.linear_probe, self._unfreeze = linear_probe, unfreeze
-        if stream:  # here, not as methods: a base network must not look as if it streamed
+        if stream:  # not methods of the class: a base network must not fulfil the Streaming protocol
             self.init_state, self.step = self.net.init_state, self._step
 
     def forward(self, batch: Batch) -> Output:
-        """Logits of whole clips."""
+        """Compute the logits of a batch of clips."""
         return Output(logits=self.net(batch["inputs"]["rgb"]))
 
     def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
@@ -107,7 +107,7 @@ class MoViNetModule(VideoModule):
         return Output(logits=logits), state
 
     def stages(self) -> Sequence[Stage]:
-        """One in which the last layer trains; or one for each group of layers that is unfrozen; or none."""
+        """Return one stage for a linear probe, one per group of layers with ``unfreeze``, otherwise none."""
         if self.linear_probe:
             return (Stage("linear probe", 1, self.optim, ("net.classifier.*",)),)
         groups = _GROUPS if self._unfreeze else {}
@@ -115,7 +115,7 @@ class MoViNetModule(VideoModule):
         return [Stage(name, self._unfreeze, self.optim, trains) for name, trains in zip(groups, trained, strict=True)]
 
     def published(self) -> dict[str, float]:
-        """The released network's figures on Kinetics-600; of a stream network also with its weights' activations."""
+        """Return the published figures on Kinetics-600 if network, activations and clip are the published ones."""
         variant = self.variant
         if not self.is_reference() or (self.net.stream and not self._has_released_activations()):
             return {}
@@ -126,7 +126,7 @@ class MoViNetModule(VideoModule):
         return {name: value for name, value in figures.items() if value is not None}
 
     def _has_released_activations(self) -> bool:
-        """Whether the activations are the official code's, the authors' configuration's, or the released weights'."""
+        """Whether head and slope are the official code's, the authors' configuration's or the released weights'."""
         known = [{}, {"head": self.variant.stream_head}, *(each.options for each in self.published_weights().values())]
         heads = [(each.get("head", "swish"), each.get("gate_slope", SLOPE)) for each in known]
         return any(
@@ -134,21 +134,21 @@ class MoViNetModule(VideoModule):
         )
 
     def for_inference(self) -> Self:
-        """A copy whose network is :meth:`~vidcore_movinet.MoViNet.folded`."""
+        """Return a copy with the folded network; see :meth:`~vidcore_movinet.MoViNet.folded`."""
         return self.with_net(self.net.folded())
 
     def published_weights(self) -> dict[str, Weights]:
-        """The weights released for this variant, trained on Kinetics-600."""
+        """Return the weights released for this variant by name; they were trained on Kinetics-600."""
         return published_weights(self.variant_name, self.net.stream)
 
     def read_weights(self, path: str | Path) -> dict[str, Tensor]:
-        """A file of ours, or weights that the official TensorFlow code or the PyTorch port saved."""
+        """Read a file of vidcore, of the official TensorFlow code or of the PyTorch port."""
         with naming(path):
             tensors = read_foreign(path, self.net, self.variant_name)
         return {f"net.{name}": value for name, value in tensors.items()}
 
     def load_weights(self, source: str | Path) -> list[str]:
-        """See :meth:`vidcore.VideoModule.load_weights`; a stream network gets the activations of the weights."""
+        """Load weights with their activations; see :meth:`vidcore.VideoModule.load_weights`."""
         published = self.published_weights().get(str(source))
         if published is not None:
             self.net.use_activations(**{**self._activations(), **published.options})
@@ -158,17 +158,17 @@ class MoViNetModule(VideoModule):
             rank_zero_info(f"activations: head {self.net.head}, gate_slope {self.net.gate_slope:.4g}")
             if published is None and is_tensorflow(source) and self.net.head != self.variant.stream_head:
                 rank_zero_info(
-                    f"a TensorFlow checkpoint does not say its activations; the authors' configuration of "
-                    f"{self.variant_name} has {self.variant.stream_head} in the head: "
-                    f"--model.head {self.variant.stream_head} if it was trained with that"
+                    f"a TensorFlow checkpoint does not contain its activations; the authors' configuration of "
+                    f"{self.variant_name} uses {self.variant.stream_head} before the classifier: add "
+                    f"--model.head {self.variant.stream_head} if the checkpoint was trained with it"
                 )
         return untrained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the activations that the checkpoint was trained with, which early checkpoints do not say.
+        """Set the activations of the checkpoint; early checkpoints do not contain them and have hard swish.
 
         Raises:
-            UserError: The checkpoint is of a base network and this one streams, or the other way round.
+            UserError: The checkpoint is of a base network and this is a stream network, or vice versa.
         """
         super().on_load_checkpoint(checkpoint)
         tensors = checkpoint["state_dict"]
@@ -183,7 +183,7 @@ class MoViNetModule(VideoModule):
         return {"head": self.net.head, "gate_slope": self.net.gate_slope}
 
     def family(self) -> list[dict[str, Any]]:
-        """All variants with 600 classes at their own clips; of stream networks also frame cost and state size."""
+        """Return figures of all variants for 600 classes; for stream networks also GMACs per frame and state size."""
         return [_figures(name, self.net.stream, self.reference_task.num_classes) for name in VARIANTS]
 
 
@@ -200,7 +200,7 @@ def _figures(name: str, stream: bool, classes: int) -> dict[str, Any]:
         }
         if stream:
             state = net.init_state(1, size)
-            figures["gmacs_frame"] = _macs(net, torch.empty(1, 3, 1, *size)) / 1e9
+            figures["gmacs_frame"] = _macs(net.folded(), torch.empty(1, 3, 1, *size)) / 1e9  # as it is served
             figures["state_bytes"] = sum(tensor.nbytes for tensor in state.values())
     return {**figures, "published_gmacs": variant.gflops, "top1": variant.stream_top1 if stream else variant.top1}
 

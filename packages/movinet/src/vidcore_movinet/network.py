@@ -1,18 +1,17 @@
-"""MoViNet, for whole clips and for streams."""
+"""The MoViNet network, base and stream."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidcore.errors import UserError
-from vidcore.nn import Kernel, check_clip, checkpointed, draw_weights, set_bn_momentum
+from vidcore.nn import check_clip, checkpointed, draw_weights, set_bn_momentum
 from vidcore.streaming import State
 from vidcore_movinet.folding import fold
 from vidcore_movinet.layers import Bottleneck, conv_norm
@@ -21,87 +20,99 @@ from vidcore_movinet.stream import (
     ImageConvNorm,
     PositionalEncoding,
     StreamBottleneck,
-    running_means,
+    cumulative_average,
 )
-from vidcore_movinet.variants import Head, Variant, find_variant
-
-SLOPE = 1 / 6
-"""Slope of the gates' hard sigmoid in the official code."""
+from vidcore_movinet.variants import SLOPE, Head, MoViNetConfig
 
 
 class MoViNet(nn.Module):
-    """MoViNet A0 to A5 or T0: "base" networks see past and future of a clip, "stream" networks the past only.
+    """MoViNet A0 to A5 and T0 (Kondratyuk et al., CVPR 2021, arXiv:2103.11511), as in the authors' released code.
 
-    Kondratyuk et al., CVPR 2021 (arXiv:2103.11511), as in the authors' released code. Any number of frames and any
-    height and width work; the published accuracy belongs to those of :data:`~vidcore_movinet.variants.VARIANTS`.
+    Base networks process whole clips. Stream networks are causal: each frame's output depends on this and earlier
+    frames only. They compute the same logits from a whole clip (:meth:`forward`) and from consecutive pieces of it
+    (:meth:`step`). Clips can have any number of frames and any height and width; the published accuracy belongs to the
+    clips of :data:`~vidcore_movinet.variants.VARIANTS`.
 
-    A stream network gives the same logits for a clip as a whole (:meth:`forward`) and in pieces (:meth:`step`); what it
-    remembers between the pieces is given and returned, never kept in the module.
-
-    A new network's residual branches are multiplied by scalars that start at 0, so that it only passes on its skip
-    connections until training (or loaded weights) opens them.
+    Residual branches are multiplied by learned scalars whose initial value is 0: until training or loaded weights
+    change them, only the skip connections contribute.
 
     Args:
-        variant: ``t0``, ``a0`` to ``a5``.
-        num_classes: Number of classes K.
-        stream: Whether it streams.
-        dropout: Probability before the classifier; None: the variant's own.
-        stochastic_depth: Probability with which training leaves out the last layer's residual branch for a sample;
-            falls linearly to the first layer's.
-        bn_momentum: Weight of the newest batch in the running statistics of batch normalisation.
-        checkpointing: Less memory in training, more time: layers are computed again in the backward pass.
-        factorised: Of a stream network: (2+1)D convolutions and gates that see each frame, as released since July 2021;
-            False: 3D convolutions and gates that see the mean only, as before.
-        gate_slope: Slope of a stream network's gates ``clip(slope · x + 0.5, 0, 1)``: 1/6 in the official code, 0.2 in
-            the released weights.
-        head: Activation before a stream network's classifier: ``swish``, the official default, or ``hard_swish``, as in
-            the rest of the network; :attr:`Variant.stream_head` is what the authors' configuration trains it with. A
-            base network has swish throughout.
+        *args: Fields of :class:`~vidcore_movinet.variants.MoViNetConfig` in order, instead of ``config``.
+        config: Configuration of the network. Default: built from the other arguments.
+        **options: Fields of :class:`~vidcore_movinet.variants.MoViNetConfig` by name, instead of ``config``.
 
     Raises:
-        UserError: Unknown variant or head, a slope that is not a positive number, or ``hard_swish`` or another slope
-            for a base network.
+        OptionError: An option has an invalid value.
+
+    Example:
+        >>> net = MoViNet(variant="a0", num_classes=3, stream=True).eval()
+        >>> state = net.init_state(batch_size=1, size=(64, 64))
+        >>> logits, state = net.step(torch.zeros(1, 3, 1, 64, 64), state)
+        >>> logits.shape
+        torch.Size([1, 3])
     """
 
-    def __init__(
-        self,
-        variant: str = "a0",
-        num_classes: int = 600,
-        stream: bool = False,
-        dropout: float | None = None,
-        stochastic_depth: float = 0.2,
-        bn_momentum: float = 0.01,
-        checkpointing: bool = False,
-        factorised: bool = True,
-        gate_slope: float = SLOPE,
-        head: Head = "swish",
-    ) -> None:
+    def __init__(self, *args: Any, config: MoViNetConfig | None = None, **options: Any) -> None:
         super().__init__()
-        _check_activations(stream, gate_slope, head)
-        spec = find_variant(variant)
-        self.stream, self.factorised, self.checkpointing = stream, stream and factorised, checkpointing
-
-        def layer(width: int, expand: int, out: int, kernel: Kernel, stride: int, drop: float) -> nn.Module:
-            if not stream:
-                return Bottleneck(width, expand, out, kernel, stride, drop)
-            return StreamBottleneck(
-                width, expand, out, kernel, stride, drop, factorised, spec.positional_encoding, gate_slope
-            )
-
-        self.stem = ImageConvNorm(3, spec.stem, 3, 2) if stream else conv_norm(3, spec.stem, (1, 3, 3), (1, 2, 2))
-        self.layers = nn.Sequential(_layers(spec, stochastic_depth, layer))
+        self.config = config = config or MoViNetConfig(*args, **options)
+        self.checkpointing = config.checkpointing
+        spec = config.spec
         width = spec.blocks[-1].width
-        self.project = ImageConvNorm(width, spec.project) if stream else conv_norm(width, spec.project)
+        self.stem: nn.Module
+        self.project: nn.Module
+        if config.stream:
+            self.stem, self.project = ImageConvNorm(3, spec.stem, 3, 2), ImageConvNorm(width, spec.project)
+        else:
+            self.stem, self.project = conv_norm(3, spec.stem, (1, 3, 3), (1, 2, 2)), conv_norm(width, spec.project)
+        self.layers = nn.Sequential(self._layers())
         self.dense = nn.Linear(spec.project, spec.dense)
-        self.dropout = nn.Dropout(spec.dropout if dropout is None else dropout)
-        self.classifier = nn.Linear(spec.dense, num_classes)
+        self.activation: nn.Module = nn.SiLU()
+        self.dropout = nn.Dropout(spec.dropout if config.dropout is None else config.dropout)
+        self.classifier = nn.Linear(spec.dense, config.num_classes)
 
-        self.use_activations(gate_slope, head)
-        set_bn_momentum(self, bn_momentum)
+        self.use_activations(config.gate_slope, config.head)
+        set_bn_momentum(self, config.bn_momentum)
         self.reset_parameters()
 
+    def _layers(self) -> OrderedDict[str, nn.Module]:
+        config, layers = self.config, self.config.spec.layers()
+        built: OrderedDict[str, nn.Module] = OrderedDict()
+        for number, layer in enumerate(layers, start=1):
+            drop = config.stochastic_depth * number / len(layers)
+            shape = (layer.in_channels, layer.expand, layer.out_channels, layer.kernel, layer.stride, drop)
+            if config.stream:
+                position = config.spec.positional_encoding
+                built[layer.name] = StreamBottleneck(*shape, config.factorised, position, config.gate_slope)
+            else:
+                built[layer.name] = Bottleneck(*shape)
+        return built
+
+    @property
+    def stream(self) -> bool:
+        """Whether this is a stream network."""
+        return self.config.stream
+
+    @property
+    def factorised(self) -> bool:
+        """Whether this is a stream network with (2+1)D convolutions."""
+        return self.config.stream and self.config.factorised
+
+    @property
+    def head(self) -> Head:
+        """Activation before the classifier."""
+        return self.config.head
+
+    @property
+    def gate_slope(self) -> float:
+        """Slope of the hard sigmoid of squeeze-and-excitation in a stream network."""
+        return self.config.gate_slope
+
     def reset_parameters(self) -> None:
-        """Draws new weights: He's truncated normal; N(0, 0.01²) in the classifier; 0 for biases and learned scales."""
+        """Initialise the weights.
+
+        He's truncated normal distribution; N(0, 0.01²) for the classifier's weights, 0 for biases and the learned
+        scalars.
+        """
         draw_weights(self, 2)
         for module in self.modules():
             if isinstance(module, (Bottleneck, StreamBottleneck, PositionalEncoding)):
@@ -109,94 +120,97 @@ class MoViNet(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
 
     def use_activations(self, gate_slope: float, head: Head) -> None:
-        """Set the activations that a stream network's weights were trained with; a base network has no choice.
+        """Set the activations with which the weights of a stream network were trained; ignored by base networks.
 
-        The state dict holds them (``_extra_state``), so that weights always run with their own activations.
+        The state dict holds them as ``_extra_state``, so that weights are always used with their own activations.
 
         Raises:
-            UserError: Unknown head, or a slope that is not a positive number.
+            OptionError: ``head`` is unknown, or ``gate_slope`` is not a positive number.
         """
         if not self.stream:
             gate_slope, head = SLOPE, "swish"
-        _check_activations(self.stream, gate_slope, head)
-        self.gate_slope, self.head = gate_slope, head
-        self.activation = nn.Hardswish() if self.stream and head == "hard_swish" else nn.SiLU()
+        self.config = replace(self.config, gate_slope=gate_slope, head=head)
+        self.activation = nn.Hardswish() if head == "hard_swish" else nn.SiLU()
         for module in self.modules():
             if isinstance(module, CausalSqueezeExcite):
                 module.gate_slope = gate_slope
 
     def get_extra_state(self) -> Tensor:
-        """Slope of the gates, and whether the head has swish."""
+        """Return ``gate_slope``, and 1 if ``head`` is swish, else 0."""
         return torch.tensor([self.gate_slope, self.head == "swish"], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """See :meth:`use_activations`."""
+        """Set the activations of a state dict; see :meth:`use_activations`."""
         slope, swish = state.tolist()
         self.use_activations(slope, "swish" if swish else "hard_swish")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Weights that do not say what they were trained with meet what this network has.
+        # State dicts without activations leave those of the network unchanged.
         state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def folded(self) -> MoViNet:
-        """A copy for inference, in eval mode: normalisation and learned scales are in the convolutions' weights.
+        """Return a copy for inference in eval mode, with batch normalisation and learned scalars merged into weights.
 
-        It computes the same in fewer steps; it cannot be trained, and its state dict is no other network's.
+        It computes the same outputs in fewer operations; see :mod:`~vidcore_movinet.folding`. It cannot be trained, and
+        its state dict fits no other network.
         """
         net = copy.deepcopy(self).eval()
         fold(net)
         return net
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Classifies clips.
+        """Classify clips.
 
         Args:
-            clip: (B, 3, T, H, W) RGB in [0, 1].
+            clip: (B, 3, T, H, W) float, RGB in [0, 1].
 
         Returns:
             (B, K) logits.
 
         Raises:
-            UserError: Another rank or number of channels.
+            UserError: ``clip`` has another number of dimensions or channels.
         """
         check_clip(clip, "MoViNet")
         if self.stream:
             return self.step(clip, self.init_state(len(clip), (clip.shape[3], clip.shape[4])))[0]
-        x = self.stem(clip)  # (B, C, T, H/2, W/2), rounded up, as everywhere
+        x = self.stem(clip)  # (B, C, T, H/2, W/2); all sizes are rounded up
         for layer in self.layers:
             x = checkpointed(layer, x) if self.checkpointing and self.training else layer(x)
         x = self.project(x)  # (B, P, T, H/32, W/32)
         return self.classify(x.mean((2, 3, 4)))
 
     def classify(self, features: Tensor) -> Tensor:
-        """From features (..., P), averaged over time and space, to logits (..., K)."""
-        features = features.to(self.dense.weight.dtype)  # running means are float32 whatever the network is
+        """Compute logits (..., K) from features (..., P), averaged over time and space."""
+        features = features.to(self.dense.weight.dtype)  # cumulative averages are always float32
         return self.classifier(self.dropout(self.activation(self.dense(features))))
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
-        """What a stream network remembers before the first frame: zeros.
+        """Return the initial state of a stream network: zeros.
 
         Args:
-            batch_size: Number of streams B.
-            size: Height and width of the frames.
+            batch_size: B, number of videos.
+            size: Height and width of the frames in pixels.
 
         Returns:
-            Tensors of B rows each, on the network's device: ``seen``, the number of frames so far; ``LAYER.agoN``, the
-            input of a layer's convolution over time N frames ago, (B, H, W, C); ``LAYER.mean`` and ``head.mean``, the
-            mean of a layer's features so far. A row of zeros is a stream that begins anew. Inputs have the network's
-            dtype, numbers and means are float32.
+            Tensors of B rows each, on the network's device: ``seen`` (B,), the number of frames so far; ``LAYER.agoN``
+            (B, H, W, C), the stream buffer of a layer's temporal convolution: its input N frames ago; ``LAYER.mean``
+            (B, C) and ``head.mean`` (B, P), the cumulative averages. Stream buffers have the network's dtype, the
+            others are float32. To start a new video in one row, set the row to zeros.
 
         Raises:
-            UserError: The network does not stream.
+            UserError: This is a base network.
         """
-        if not self.stream:
-            raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
+        self._check_stream()
         shapes: dict[str, tuple[int, ...]] = {"seen": ()}
-        height, width = -(-size[0] // 2), -(-size[1] // 2)
-        for name, layer in self._bottlenecks():
-            shapes |= {f"{name}.{key}": shape for key, shape in layer.shapes((height, width)).items()}
-            height, width = layer.output_size((height, width))
+        height, width = -(-size[0] // 2), -(-size[1] // 2)  # behind the stem, rounded up
+        for layer in self.config.spec.layers():
+            shapes[f"{layer.name}.mean"] = (layer.expand,)
+            before = (height, width)
+            height, width = -(-height // layer.stride), -(-width // layer.stride)
+            buffer = (height, width) if self.factorised else before
+            for ago in range(layer.kernel[0] - 1, 0, -1):
+                shapes[f"{layer.name}.ago{ago}"] = (*buffer, layer.expand)
         shapes["head.mean"] = (self.dense.in_features,)
         weight = self.dense.weight
         dtypes = {name: weight.dtype if ".ago" in name else torch.float32 for name in shapes}
@@ -206,73 +220,42 @@ class MoViNet(nn.Module):
         }
 
     def step(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Takes the next frames of each stream.
+        """Process the next frames of each video.
 
         Args:
-            frames: (B, 3, t, H, W) RGB in [0, 1], any t; each frame once.
-            state: From :meth:`init_state` for the same B, H and W, or the last step's; it is not changed.
+            frames: (B, 3, t, H, W) float, RGB in [0, 1]; any number of frames, each frame of a video once.
+            state: From :meth:`init_state` for the same B, H and W, or from the last step. It is not modified.
 
         Returns:
             (B, K) logits after the last frame, and the new state.
 
         Raises:
-            UserError: The network does not stream, or the frames do not fit the state.
+            UserError: This is a base network, or the frames do not fit the state.
         """
-        means, state = self.features(frames, state)
-        return self.classify(means[:, -1]), state
+        averages, state = self.features(frames, state)
+        return self.classify(averages[:, -1]), state
 
     def features(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """As :meth:`step`, with the features of all that was seen up to each frame, (B, t, P), in place of logits."""
-        self._check(frames, state)
+        """Compute the features up to and including each frame, (B, t, P), and the new state; see :meth:`step`."""
+        self._check_stream()
+        check_clip(frames, "MoViNet")
+        if len(frames) != len(state["seen"]):
+            raise UserError(
+                f"frames and state must have the same batch size, got {len(frames)} and {len(state['seen'])}"
+            )
         after = {"seen": state["seen"] + frames.shape[2]}
-        numbers = state["seen"][:, None] + torch.arange(1, frames.shape[2] + 1, device=frames.device)
-        numbers = numbers.view(-1, 1)  # (B·t, 1)
-        x = self.stem(frames.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous())
-        for name, layer in self._bottlenecks():
-            inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, numbers)
+        counts = state["seen"][:, None] + torch.arange(1, frames.shape[2] + 1, device=frames.device)
+        counts = counts.view(-1, 1)  # (B·t, 1)
+        x = self.stem(frames.permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous())  # (B·t, H/2, W/2, C)
+        for name, layer in self.layers.named_children():
+            inputs = (x, {key: state[f"{name}.{key}"] for key in layer.state_names}, counts)  # type: ignore[union-attr]
             x, new = checkpointed(layer, *inputs) if self.checkpointing and self.training else layer(*inputs)
             for key, value in new.items():
                 after[f"{name}.{key}"] = value
-        means, after["head.mean"] = running_means(self.project(x).mean((1, 2)), state["head.mean"], numbers)
-        return means.unflatten(0, (len(frames), -1)), after
+        x = self.project(x).mean((1, 2))  # (B·t, P)
+        averages, after["head.mean"] = cumulative_average(x, state["head.mean"], counts)
+        return averages.unflatten(0, (len(frames), -1)), after
 
-    def _bottlenecks(self) -> Iterator[tuple[str, StreamBottleneck]]:
-        yield from self.layers.named_children()  # type: ignore[misc]
-
-    def _check(self, frames: Tensor, state: State) -> None:
-        check_clip(frames, "MoViNet")
+    def _check_stream(self) -> None:
         if not self.stream:
-            raise UserError("a base MoViNet sees clips as a whole: MoViNet(..., stream=True) streams")
-        if len(frames) != len(state["seen"]):
-            raise UserError(f"frames of {len(frames)} streams, but the state of {len(state['seen'])}")
-
-
-def _check_activations(stream: bool, gate_slope: float, head: str) -> None:
-    if head not in get_args(Head):
-        raise UserError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
-    if not (isinstance(gate_slope, (int, float)) and 0 < gate_slope < math.inf):
-        raise UserError(
-            f"gate_slope must be a positive number (1/6 in the official code, 0.2 in the released weights), "
-            f"got {gate_slope!r}"
-        )
-    if not stream and (gate_slope, head) != (SLOPE, "swish"):
-        raise UserError(
-            "head and gate_slope apply to stream networks only (a base network has swish and sigmoid throughout): "
-            "add --model.stream true or leave them out"
-        )
-
-
-def _layers(
-    spec: Variant, stochastic_depth: float, layer: Callable[[int, int, int, Kernel, int, float], nn.Module]
-) -> OrderedDict[str, nn.Module]:
-    """The bottlenecks by name, ``b0_l0`` and so on."""
-    depth = sum(len(block.expand) for block in spec.blocks)
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    width = spec.stem
-    for b, block in enumerate(spec.blocks):
-        for i, (expand, kernel) in enumerate(zip(block.expand, block.kernels, strict=True)):
-            drop = stochastic_depth * (len(layers) + 1) / depth
-            stride = block.stride if i == 0 else 1
-            layers[f"b{b}_l{i}"] = layer(width, expand, block.width, kernel, stride, drop)
-            width = block.width
-    return layers
+            raise UserError("a base MoViNet cannot process a video frame by frame: use MoViNet(..., stream=True)")

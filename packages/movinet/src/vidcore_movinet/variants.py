@@ -1,21 +1,25 @@
-"""The architectures of MoViNet A0 to A5 and T0, as released.
+"""Architectures of MoViNet A0 to A5 and T0, and the configuration of a network.
 
 Source: Kondratyuk et al., "MoViNets: Mobile Video Networks for Efficient Video Recognition", CVPR 2021
-(arXiv:2103.11511), in the form of the authors' TensorFlow Model Garden code, which weights and published figures belong
-to. It differs from the paper's tables in some widths (A0's first layer expands to 24 channels, not 40).
+(arXiv:2103.11511), as in the authors' TensorFlow Model Garden code, to which the weights and the published figures
+belong. Some widths differ from the paper's tables (A0's first layer expands to 24 channels, not 40).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from vidcore.clip import ClipSpec
+from vidcore.errors import OptionError
 from vidcore.nn import Kernel
-from vidcore.ranges import check_choice
+from vidcore.ranges import check_choice, check_ranges
 
 Head = Literal["swish", "hard_swish"]
 """Activation before the classifier of a stream network."""
+
+SLOPE = 1 / 6
+"""Slope of the hard sigmoid of squeeze-and-excitation in the official code."""
 
 K13: Kernel = (1, 3, 3)
 K15: Kernel = (1, 5, 5)
@@ -25,16 +29,16 @@ K53: Kernel = (5, 3, 3)
 
 @dataclass(frozen=True)
 class Block:
-    """A group of inverted bottlenecks of one output width.
+    """Block of the architecture: consecutive bottleneck layers with the same output width.
 
     Args:
         width: Output channels of each layer.
-        expand: Channels between expansion and projection, one number a layer.
-        kernels: Depthwise kernels (time, height, width), one a layer.
-        stride: Spatial stride of the first layer; all others, and time, have 1.
+        expand: Expanded width of each layer: channels of its depthwise convolution.
+        kernels: Depthwise kernel of each layer (time, height, width).
+        stride: Spatial stride of the first layer; the other layers have stride 1. The temporal stride is always 1.
 
     Raises:
-        ValueError: Unlike numbers of expand widths and kernels.
+        ValueError: ``expand`` and ``kernels`` differ in length.
     """
 
     width: int
@@ -44,31 +48,33 @@ class Block:
 
     def __post_init__(self) -> None:
         if len(self.expand) != len(self.kernels):
-            raise ValueError(f"{len(self.expand)} expand widths, but {len(self.kernels)} kernels")
+            raise ValueError(
+                f"expand and kernels must have one entry per layer, got {len(self.expand)} and {len(self.kernels)}"
+            )
 
 
 @dataclass(frozen=True)
 class Variant:
-    """An architecture, the clip it was made for, and what was published of it.
+    """Architecture with its clip and its published figures.
 
     Args:
         stem: Channels of the first convolution.
-        blocks: The five groups of layers.
-        project: Channels of the last convolution.
-        dense: Width of the hidden layer of the classifier.
-        frames: Frames of a clip T.
-        stride: Their distance in frames of a video of 25 Hz.
-        size: Height and width in pixels of the crop.
-        short_side: Short side in pixels before the centre crop of evaluation; None where not published.
-        dropout: Before the classifier, in training.
-        params: Parameters with 600 classes.
-        gflops: Published billions of multiply-accumulates of a clip (called GFLOPs there); None where not published.
-        top1: Published top-1 accuracy in % on Kinetics-600, one clip, one crop.
-        stream_params: Of the stream network.
-        stream_top1: Of the stream network.
-        positional_encoding: Whether the stream network's gates see the frame's number.
-        stream_head: Activation before the classifier that the authors' published configuration trains the stream
-            network with: their code's default, swish, or hard swish.
+        blocks: The five blocks.
+        project: P, channels of the last convolution.
+        dense: Width of the classifier's hidden layer.
+        frames: T, frames per clip.
+        stride: Stride of the frames in a video of 25 Hz.
+        size: Height and width of the crop in pixels.
+        short_side: Short side in pixels to which frames are resized before the centre crop. None: not published.
+        dropout: Dropout probability before the classifier.
+        params: Number of parameters with 600 classes.
+        gflops: Published GMACs per clip (called GFLOPs in the paper). None: not published.
+        top1: Published top-1 accuracy in % on Kinetics-600, with one clip and one crop per video.
+        stream_params: Number of parameters of the stream network with 600 classes.
+        stream_top1: Published top-1 accuracy of the stream network.
+        positional_encoding: Whether squeeze-and-excitation of the stream network has a positional encoding.
+        stream_head: Activation before the classifier of the stream network in the authors' published configuration.
+            Their code's default is swish.
     """
 
     stem: int
@@ -90,13 +96,45 @@ class Variant:
 
     @property
     def fps(self) -> float:
-        """Rate in Hz of the frames of a clip."""
+        """Frame rate of a clip in Hz."""
         return 25 / self.stride
 
     @property
     def clip_spec(self) -> ClipSpec:
-        """The clip it was made for; its rate is in Hz, so that videos of any rate are seen alike."""
+        """Clip of the variant; its frame rate is in Hz and does not depend on the video's."""
         return ClipSpec(frames=self.frames, fps=self.fps, size=self.size, short_side=self.short_side)
+
+    def layers(self) -> list[Layer]:
+        """Return the bottleneck layers of all blocks in order."""
+        layers: list[Layer] = []
+        width = self.stem
+        for b, block in enumerate(self.blocks):
+            for i, (expand, kernel) in enumerate(zip(block.expand, block.kernels, strict=True)):
+                stride = block.stride if i == 0 else 1
+                layers.append(Layer(f"b{b}_l{i}", width, expand, block.width, kernel, stride))
+                width = block.width
+        return layers
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One bottleneck layer of an architecture.
+
+    Args:
+        name: Name of the layer, e.g. ``b1_l0`` for the first layer of the second block.
+        in_channels: Channels of the input.
+        expand: Channels of the depthwise convolution.
+        out_channels: Channels of the output.
+        kernel: Depthwise kernel (time, height, width).
+        stride: Spatial stride.
+    """
+
+    name: str
+    in_channels: int
+    expand: int
+    out_channels: int
+    kernel: Kernel
+    stride: int
 
 
 VARIANTS: dict[str, Variant] = {
@@ -277,7 +315,7 @@ VARIANTS: dict[str, Variant] = {
         positional_encoding=True,
     ),
 }
-"""By name."""
+"""Variants by name."""
 
 
 NETWORK_RANGES = {
@@ -286,14 +324,69 @@ NETWORK_RANGES = {
     "bn_momentum": "(0, 1]",
     "gate_slope": "(0, inf)",
 }
-"""Intervals of the options of a network."""
+"""Allowed interval of each numeric option of a network."""
 
 
 def find_variant(name: str) -> Variant:
-    """The variant of a name.
+    """Return a variant by its name.
 
     Raises:
-        OptionError: There is none.
+        OptionError: The name is unknown.
     """
     check_choice("variant", name, VARIANTS)
     return VARIANTS[name]
+
+
+@dataclass(frozen=True)
+class MoViNetConfig:
+    """Everything that determines a MoViNet network.
+
+    Args:
+        variant: Name of the variant in :data:`VARIANTS`: ``t0``, or ``a0`` to ``a5``.
+        num_classes: K, number of classes.
+        stream: Whether the network is a stream network: causal, and able to process a video frame by frame.
+        dropout: Dropout probability before the classifier. None: the variant's.
+        stochastic_depth: Probability of dropping the residual branch of the last layer in training. It decreases
+            linearly to the first layer.
+        bn_momentum: Momentum of batch normalisation: weight of the current batch in the running statistics.
+        checkpointing: Whether training recomputes the activations of each layer in the backward pass, for less memory
+            and more time.
+        factorised: For stream networks. True: (2+1)D convolutions, and gates that also depend on the current frame, as
+            released since July 2021. False: 3D convolutions, and gates that depend on the cumulative average only, as
+            released before.
+        gate_slope: For stream networks. Slope of the hard sigmoid ``clip(slope · x + 0.5, 0, 1)`` of
+            squeeze-and-excitation: 1/6 in the official code, 0.2 in the released weights.
+        head: For stream networks. Activation before the classifier: ``swish`` (the official default) or
+            ``hard_swish``, as in the rest of the network. The authors' configurations have
+            :attr:`Variant.stream_head`. Base networks use swish throughout.
+
+    Raises:
+        OptionError: The variant or ``head`` is unknown, ``gate_slope`` is not positive, or one of the two is
+            set for a base network.
+    """
+
+    variant: str = "a0"
+    num_classes: int = 600
+    stream: bool = False
+    dropout: float | None = None
+    stochastic_depth: float = 0.2
+    bn_momentum: float = 0.01
+    checkpointing: bool = False
+    factorised: bool = True
+    gate_slope: float = SLOPE
+    head: Head = "swish"
+
+    @property
+    def spec(self) -> Variant:
+        """Architecture of the variant."""
+        return find_variant(self.variant)
+
+    def __post_init__(self) -> None:
+        find_variant(self.variant)
+        check_choice("head", self.head, get_args(Head))
+        check_ranges({"gate_slope": self.gate_slope}, NETWORK_RANGES)
+        if not self.stream and (self.gate_slope, self.head) != (SLOPE, "swish"):
+            raise OptionError(
+                "head and gate_slope apply to stream networks only (a base network has swish and sigmoid throughout): "
+                "add --model.stream true or remove them"
+            )

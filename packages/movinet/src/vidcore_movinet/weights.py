@@ -1,9 +1,10 @@
-"""Weights from elsewhere: released, or trained with the official code or with the PyTorch port."""
+"""Published weights, and conversion of weights of the official TensorFlow code and of the PyTorch port."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -21,14 +22,14 @@ from vidcore_movinet.network import MoViNet
 from vidcore_movinet.variants import VARIANTS
 
 RELEASED: dict[str, Any] = {"gate_slope": 0.2, "head": "swish"}
-"""Activations of the released stream weights."""
+"""Activations of the released weights of stream networks."""
 EARLIER = torch.tensor([1 / 6, 0], dtype=torch.float64)
-"""Extra state (:meth:`MoViNet.get_extra_state`) of weights that were saved before they said it themselves."""
+"""Activations (:meth:`MoViNet.get_extra_state`) of files from before weights contained them: 1/6 and hard swish."""
 
 _OFFICIAL = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
 _PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/c2d1edf48fc6c5259707f9d833f22171b4f63493/weights"
 
-# From our names to those of the official TensorFlow code, step by step; "@" is what it calls a convolution.
+# Substitutions from vidcore's names to those of the official TensorFlow code, in order; "@" is a convolution.
 _RENAME = (
     (r"^layers\.b(\d+)_l(\d+)\.scale$", r"block\1_layer\2/scale"),
     (r"^layers\.b(\d+)_l(\d+)\.", r"block\1_layer\2/bneck/"),
@@ -46,7 +47,7 @@ _RENAME = (
     (r"weight$", "kernel"),
     (r"\.", "/"),
 )
-# Of a network with (2+1)D convolutions, further.
+# Further substitutions for networks with (2+1)D convolutions.
 _RENAME_FACTORISED = (
     (r"feature/@/kernel$", "feature/conv2d/depthwise_conv2d/depthwise_kernel"),
     (r"temporal/@/kernel$", "feature/conv2d_temporal/depthwise_conv2d/depthwise_kernel"),
@@ -56,7 +57,7 @@ _RENAME_FACTORISED = (
 )
 
 
-# From our names to those of the widely used PyTorch port, Atze00/MoViNet-pytorch; "@" is what it calls a convolution.
+# Substitutions from vidcore's names to those of the PyTorch port Atze00/MoViNet-pytorch; "@" is a convolution.
 _RENAME_PORT = (
     (r"^layers\.", "blocks."),
     (r"^stem\.", "conv1.conv_1."),
@@ -77,43 +78,45 @@ _RENAME_PORT = (
 
 
 def tensorflow_name(name: str, factorised: bool = False) -> str:
-    """The official code's name of what our state dict calls ``name``, without the numbers that Keras appends."""
+    """Return the official code's name of an entry of vidcore's state dict, without the numbers that Keras appends."""
     for pattern, replacement in _RENAME + (_RENAME_FACTORISED if factorised else ()):
         name = re.sub(pattern, replacement, name)
     return name.replace("temporal/", "feature/").replace("@", "conv3d") if not factorised else name
 
 
 def load_tensorflow_variables(net: MoViNet, variables: Mapping[str, np.ndarray]) -> None:
-    """Copies the variables of the official TensorFlow MoViNet into ours.
+    """Copy the variables of the official TensorFlow MoViNet into a network.
 
     Args:
-        net: The network, of the same variant and number of classes, base or stream as the variables are.
-        variables: All of the official network's variables by name, moving averages included, without ``:0``; kernels in
-            TensorFlow's order: (time,) height, width, in, out. The scalars of the positional encodings, all of which
-            are called ``scale`` there, are ``scale``, ``scale#1`` … in the order of the layers.
+        net: Network of the same variant, kind (base or stream) and number of classes.
+        variables: All variables of the official network by name without ``:0``, moving averages included; kernels in
+            TensorFlow's order: (time,) height, width, input channels, output channels. The scalars of the positional
+            encodings are all called ``scale`` in TensorFlow; here they are ``scale``, ``scale#1`` and so on, in the
+            order of the layers.
 
     Raises:
-        UserError: Missing, unexpected or wrongly shaped variables; the first five are named, and nothing is copied.
+        UserError: Variables are missing, unexpected or of the wrong shape. The message names the first five; nothing
+            is copied.
     """
     positions = [name for name in net.state_dict() if name.endswith("se.position.scale")]
     names = {name: f"scale#{number}" if number else "scale" for number, name in enumerate(positions)}
-    numbered = r"(conv[23]d|classifier_head)_\d+/"  # by Keras, where a layer or a model is not the first of its kind
+    numbered = r"(conv[23]d|classifier_head)_\d+/"  # Keras numbers all but the first layer or model of a type
     variables = {re.sub(numbered, r"\1/", name): value for name, value in variables.items()}
     load_tensorflow(net, variables, lambda name: names.get(name) or tensorflow_name(name, net.factorised))
 
 
 def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None:
-    """Copies a state dict of the widely used PyTorch port, Atze00/MoViNet-pytorch, into ours.
+    """Copy a state dict of the widely used PyTorch port Atze00/MoViNet-pytorch into a network.
 
-    Its stream weights are the released ones, so a stream network gets their activations (:data:`RELEASED`).
+    The port's stream weights are the released ones: a stream network gets their activations (:data:`RELEASED`).
 
     Args:
-        net: The network, of the same variant and number of classes, base or stream as the weights are.
-        state_dict: The port's, base or stream ((2+1)D).
+        net: Network of the same variant, kind (base or stream) and number of classes.
+        state_dict: State dict of the port, base or stream with (2+1)D convolutions.
 
     Raises:
-        UserError: Weights of a base network for a stream network or the other way round; missing, unexpected or wrongly
-            shaped tensors, the first five of which are named. Nothing is copied.
+        UserError: The weights are of a base network and ``net`` is a stream network or vice versa, or tensors are
+            missing, unexpected or of the wrong shape. The message names the first five; nothing is copied.
     """
     _check_kind(any(".conv2d." in name for name in state_dict), net.factorised)
     tensors = {name: value for name, value in state_dict.items() if not name.endswith("num_batches_tracked")}
@@ -123,7 +126,7 @@ def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None
 
 
 def port_name(name: str, net: MoViNet) -> str:
-    """The port's name of what our state dict calls ``name``."""
+    """Return the port's name of an entry of vidcore's state dict."""
     ours = name
     for pattern, replacement in _RENAME_PORT:
         name = re.sub(pattern, replacement, name)
@@ -134,16 +137,16 @@ def port_name(name: str, net: MoViNet) -> str:
 
 @cache
 def kinetics600() -> tuple[str, ...]:
-    """Kinetics-600's classes in the order of the released classifiers, which is the alphabet's."""
+    """Return the class names of Kinetics-600 in the order of the released classifiers, which is alphabetical."""
     return tuple(files("vidcore_movinet").joinpath("kinetics600.txt").read_text(encoding="utf-8").splitlines())
 
 
 def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
-    """The released weights of a network by name.
+    """Return the released weights of a network by name.
 
-    ``k600``: the PyTorch port's file where there is one, so that TensorFlow need not be installed; ``k600_tf``: the
-    official checkpoint that it was made from. Neither publisher gives checksums; the port's address names
-    a commit, which fixes the file.
+    ``k600``: the PyTorch port's file if it exists, which does not require TensorFlow. ``k600_tf``: the official
+    checkpoint from which it was converted. The publishers give no checksums; the URL of the port's file names a commit,
+    so that its content cannot change.
     """
     spec = VARIANTS[variant]
     if spec.top1 is None or variant == "t0":
@@ -164,17 +167,17 @@ def published_weights(variant: str, stream: bool) -> dict[str, Weights]:
 
 
 def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Tensor]:
-    """A weights file of the official code, of the port or of ours, as a state dict of ours.
+    """Read a weights file of the official code, of the port or of vidcore as a state dict of vidcore.
 
     Args:
-        path: What :func:`vidcore.weights.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
-        like: The network that they are for; theirs may have another number of classes. TensorFlow's variables do not
-            say with which activations they were trained: they get this network's. Files of ours from before there was
-            a choice were trained with gates of slope 1/6 and hard swish in the head.
-        variant: This network's.
+        path: File that :func:`vidcore.weights.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
+        like: Network for which the weights are; the file can have another number of classes. TensorFlow's variables do
+            not contain their activations: they get this network's. Files of vidcore without activations get
+            :data:`EARLIER`.
+        variant: Variant of the network.
 
     Raises:
-        UserError: The file is unreadable, or of another variant or kind.
+        UserError: The file cannot be read, or holds the weights of another variant or kind.
     """
     if is_tensorflow(path):
         variables = read_variables(path)
@@ -197,10 +200,10 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
 
 
 def check_own_kind(tensors: Mapping[str, Tensor], stream: bool) -> None:
-    """Check that tensors of our own networks are of a stream network, or of a base network.
+    """Check that a state dict of vidcore has the expected kind: stream or base.
 
     Raises:
-        UserError: They are of the other kind; the text names ``--model.stream``.
+        UserError: It has the other kind; the message names ``--model.stream``.
     """
     stem = next((value for name, value in tensors.items() if name.endswith("stem.conv.weight")), None)
     if stem is not None and stem.dim() in (4, 5):
@@ -217,4 +220,4 @@ def _check_kind(theirs: bool, ours: bool) -> None:
 
 
 def _empty(like: MoViNet, variant: str, classes: int) -> MoViNet:
-    return MoViNet(variant, classes, like.stream, gate_slope=like.gate_slope, head=like.head)
+    return MoViNet(config=replace(like.config, variant=variant, num_classes=classes))
