@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from lightning.pytorch import Trainer
 from small_models import LookWhereBright
 from torch.utils.data import DataLoader
 
 from vidcore import Output, Task
+from vidcore.predict.rows import _parquet_rows, _write_parquet
 from vidcore.video.render import draw
 
 TASK = Task("single_label", ("a", "b", "c"))
@@ -29,6 +31,17 @@ def test_rows_have_decisions_and_their_cost():
     rows = LookWhereBright(TASK).eval().predict_step(batch(), 0)
     assert [row["decisions"]["see"] for row in rows] == [[True, False, False, True], [False, False, False, True]]
     assert [row["gmacs"] for row in rows] == [2 * 9 / 1e9, 9 / 1e9]
+
+
+def test_parquet_keeps_decisions_and_reads_files_without_the_column(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    seen = {"see": [True, False], "hear": [False]}
+    rows = [{"path": "x", "decisions": seen, "gmacs": 0.5}, {"path": "y", "gmacs": 1.0}]
+    _write_parquet(path, rows)
+    assert list(_parquet_rows(path)) == rows
+    parquet.write_table(parquet.read_table(path).drop_columns(["decisions"]), path)
+    assert list(_parquet_rows(path)) == [{"path": "x", "gmacs": 0.5}, {"path": "y", "gmacs": 1.0}]
 
 
 def test_a_test_logs_the_share(tmp_path):

@@ -193,6 +193,7 @@ def _schema() -> Any:
         "path": text,
         "top": pyarrow.list_(pyarrow.struct(seen.items())),
         "detections": pyarrow.list_(pyarrow.struct(found.items())),
+        "decisions": pyarrow.list_(pyarrow.struct({"component": text, "ran": pyarrow.list_(pyarrow.bool_())}.items())),
         "gmacs": number,
         "ms": number,
         "rendered": text,
@@ -209,9 +210,13 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         table = parquet.ParquetFile(path).read()  # read_table would take columns from the folders' names
     except pyarrow.ArrowException as error:
         raise UserError(f"{path} is left alone: it is no Parquet file ({error})") from error
-    if not table.schema.equals(_schema()):
+    schema = _schema()
+    earlier = schema.remove(schema.get_field_index("decisions"))  # files written before there were decisions
+    if table.schema not in (schema, earlier):
         raise UserError(f"{path} is left alone: its columns are not those of vid predict")
     for row in table.to_pylist():
+        if row.get("decisions") is not None:
+            row["decisions"] = {each["component"]: each["ran"] for each in row["decisions"]}
         yield {name: value for name, value in row.items() if value is not None}
 
 
@@ -219,4 +224,10 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=_schema()), path)
+    flat = [
+        {**row, "decisions": [{"component": name, "ran": ran} for name, ran in row["decisions"].items()]}
+        if "decisions" in row
+        else row
+        for row in rows
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(flat, schema=_schema()), path)
