@@ -118,7 +118,7 @@ def test_each_stage_moves_all_that_it_should_and_nothing_else(variant: str, tmp_
         "policy": of_policy,
         "finetuning": {"net.focus"},
     }
-    assert moved.steps == [1, 2, 4, 5]  # one count of steps, though the policy takes two a batch
+    assert moved.steps == [1, 2, 3, 4]  # one per batch, though the policy's optimiser makes two steps per batch
 
 
 @pytest.mark.parametrize("variant", ["v2", "v2_tsm"])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vidcore import ClipSpec, Optim, Output, Stage, VideoModule
+from vidcore import ClipSpec, Optim, Output, Stage, Turn, VideoModule
 from vidcore.testing import ModelConformance, tiny_batch
 
 
@@ -56,6 +56,14 @@ class RightStream(Right):
         each = torch.ones(len(frames))
         usage = {"encode": frames.shape[2] * each, "classify": each}
         return Output(logits=self.classify(state["sum"] / state["count"]), usage=usage), state
+
+
+class RightInTurns(Right):
+    """The same, trained by two optimisers in turns, of which one makes two steps per batch."""
+
+    def stages(self):
+        turns = (Turn(Optim("sgd", lr=0.1), ("encode.*",)), Turn(Optim("sgd", lr=0.1), ("classify.*",)))
+        return (Stage("in turns", 5, turns=turns, steps_per_batch=2),)
 
 
 class Conformance(ModelConformance):
@@ -191,6 +199,22 @@ class DriftsInAStage(Right):
     def on_train_epoch_start(self):
         super().on_train_epoch_start()
         self.encode.train()
+
+
+@broken("test_every_pattern_matches_a_parameter", r"classifier\.\* matches no parameter")
+class MisspellsAPattern(Right):
+    def stages(self):
+        return (Stage("all", 5, Optim("sgd", lr=0.1), trains=("encode.*", "classify.*", "classifier.*")),)
+
+
+@broken("test_every_trainable_parameter_has_a_learning_rate", r"classify.bias has no learning rate")
+class ForgetsAnOptimiserInTurn(Right):
+    def stages(self):
+        turns = (Turn(Optim("sgd", lr=0.1), ("encode.*",)), Turn(Optim("adamw"), ("classify.*",)))
+        return (Stage("in turns", 5, turns=turns),)
+
+    def configure_optimizers(self):
+        return self.stages()[0].turns[0].optim.build(self.encode.parameters(), None)[0]
 
 
 @broken("test_takes_mixed_targets", r"training fails with targets \(B, K\)")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from broken_models import BROKEN, Conformance, Decides, OfStreams, Right, RightStream
+from broken_models import BROKEN, Conformance, Decides, OfStreams, Right, RightInTurns, RightStream
 from small_models import BrightestSpot, LookOrListen, MeanColour, TwoStages
 
 from vidcore import Batch
@@ -37,6 +37,10 @@ class TestStages(ModelConformance):
     name = TwoStages
     batch = tiny_batch(rows=2, frames=2, size=16, classes=3)
     macs = 3 * 8 + 8 * 3
+
+
+class TestTurns(Conformance):
+    name = RightInTurns
 
 
 class TestDetection(ModelConformance):

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.nn import functional as F
 from typing_extensions import Self
 
@@ -23,7 +21,7 @@ from vidcore.module import VideoModule
 from vidcore.ranges import check_ranges
 from vidcore.streaming import State
 from vidcore.task import Task
-from vidcore.training.optim import Optim, Schedule, Stage
+from vidcore.training.optim import Optim, Stage
 from vidcore_adafocus.exits import Criterion
 from vidcore_adafocus.heads import RecurrentHead
 from vidcore_adafocus.network import AdaFocusNet, PerFrameNet
@@ -168,6 +166,11 @@ class AdaFocusModule(VideoModule):
         self.variant = variant
         self.pretrained, self.lengths = pretrained, Stages.of(stages)
         self.reinforce, self.rates = Reinforce.of(reinforce), Rates.of(rates)
+        if spec.version == 2:
+            parts = {name: any(True for _ in getattr(self.net, name).parameters()) for name in asdict(self.rates)}
+            # Three letters: net and aux.
+            rates_of = {f"???.{name}.*": rate for name, rate in asdict(self.rates).items() if parts[name]}
+            self.optim = replace(self.optim, factors={**self.optim.factors, **rates_of})
         self.aux = nn.ModuleDict()
         """Classifiers of single frames, for training only."""
         if not (spec.shift and spec.version == 1):
@@ -280,8 +283,10 @@ class AdaFocusModule(VideoModule):
             return ()
         lengths, optim = self.lengths, self.optim
         adam = Optim("adamw", lengths.policy_lr, weight_decay=0.0, schedule="constant", warmup=0.0)
-        classified = ("net.head.*", "net.nothing", "net.focus.*")
-        last = classified if lengths.finetune_focus else classified[:2]
+        classifier = ("net.head.*", *(("net.nothing",) if self.net.config.skips else ()))
+        classified = (*classifier, "net.focus.*")
+        last = classified if lengths.finetune_focus else classifier
+        factors = {**optim.factors, "net.focus.*": lengths.focus, **dict.fromkeys(classifier, 1.0)}
         heads = ("net.head.*",) if self.net.config.shift else ("aux.*",)
         found = (
             Stage(
@@ -290,9 +295,9 @@ class AdaFocusModule(VideoModule):
                 replace(optim, lr=lengths.backbones_lr),
                 ("net.glance.*", "net.focus.*", *heads),
             ),
-            Stage("windows", lengths.windows, replace(optim, lr=lengths.windows_lr), classified),
-            Stage("policy", lengths.policy, adam, ("net.policy.*",)),
-            Stage("finetuning", lengths.finetuning, replace(optim, lr=lengths.finetuning_lr), last),
+            Stage("windows", lengths.windows, replace(optim, lr=lengths.windows_lr, factors=factors), classified),
+            Stage("policy", lengths.policy, adam, ("net.policy.*",), steps_per_batch=self.reinforce.epochs),
+            Stage("finetuning", lengths.finetuning, replace(optim, lr=lengths.finetuning_lr, factors=factors), last),
         )
         learnt = isinstance(self.net.policy, LearntPolicy)
         return [stage for stage in found if stage.epochs and (learnt or stage.name != "policy")]
@@ -302,40 +307,6 @@ class AdaFocusModule(VideoModule):
         """The name of the stage that training is in; of V2 empty."""
         stages = self.stages()
         return stages[self._stage].name if stages else ""
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The stage's optimiser, with a learning rate for each part."""
-        found: Any = super().configure_optimizers()
-        rates = asdict(self.rates)
-        if self.net.config.version == 1:
-            if self.training_stage not in ("windows", "finetuning"):
-                return found
-            rates = {"focus": self.lengths.focus}
-        optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
-        part_of = {parameter: name.split(".")[1] for name, parameter in self.named_parameters()}
-        groups = []
-        for group in optimizer.param_groups:
-            options = {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
-            for part in dict.fromkeys(part_of.values()):
-                chosen = [parameter for parameter in group["params"] if part_of[parameter] == part]
-                groups.append({**options, "params": chosen, "lr": group["initial_lr"] * rates.get(part, 1.0)})
-        optimizer = type(optimizer)([group for group in groups if group["params"]], lr=self.optim.lr)
-        schedule = Schedule(optimizer, schedule.lr_lambdas[0], schedule.epoch_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Enters manual optimisation for the policy's stage, whose batches take several steps, and leaves it after."""
-        super().on_train_batch_start(batch, batch_idx)
-        manual = self.training_stage == "policy"
-        if manual == self.automatic_optimization:
-            loop = self.trainer.fit_loop.epoch_loop
-            counts = (
-                loop.automatic_optimization.optim_progress.optimizer.step.total,
-                loop.manual_optimization.optim_step_progress.total,
-            )
-            for count in counts:  # Lightning counts them apart, and names checkpoints by the one that is in use
-                count.completed = count.ready = max(other.completed for other in counts)
-            self.automatic_optimization = not manual
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch in the stage that training is in."""
@@ -352,7 +323,7 @@ class AdaFocusModule(VideoModule):
         for name, term in losses.items():
             self.log(f"train/{name}", term.detach(), batch_size=rows)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=rows)
-        return loss.detach() if self.training_stage == "policy" else loss
+        return loss
 
     def criterion(self, logits: Tensor, batch: Batch) -> Tensor:
         """The task's loss of logits (B, K) or of each step's (B, T, K), for which targets are repeated."""
@@ -418,35 +389,25 @@ class AdaFocusModule(VideoModule):
     # V1's policy.
 
     def _policy_step(self, batch: Batch) -> dict[str, Tensor]:
-        """V1's third stage: a few steps of its optimiser on windows that the policy has drawn."""
-        net, video, how = self.net, batch["inputs"]["rgb"], self.reinforce
-        policy, optimizer = net.policy, self.optimizers()
+        """V1's third stage: the first step of a batch draws windows, all steps learn from their rewards."""
+        net, video, how, rows = self.net, batch["inputs"]["rgb"], self.reinforce, len(batch["ids"])
+        policy = net.policy
         assert isinstance(policy, LearntPolicy)
-        with torch.no_grad():
-            maps = net.global_features(video)
-        hidden = video.new_zeros(len(video), policy.width)
-
-        def opinion() -> tuple[Tensor, Distribution]:
-            features, _ = policy.encode(maps, hidden)
-            return features, policy.distribution(features)
-
-        features, chosen = opinion()
-        actions = chosen.sample()
-        with torch.no_grad():
-            reward = self.rewards(batch, maps, policy.positions(actions))
-        wanted = whitened(returns(reward, how.discount))
-        old = chosen.log_prob(actions).detach()
-        clipped = torch.zeros(())
-        for epoch in range(how.epochs):
-            if epoch:
-                features, chosen = opinion()
-            log_prob = chosen.log_prob(actions)
-            loss, clipped = ppo_loss(log_prob, old, policy.value(features), wanted, chosen.entropy(), how)
-            optimizer.zero_grad()  # type: ignore[union-attr]
-            self.manual_backward(loss)
-            optimizer.step()  # type: ignore[union-attr]
-        rows = len(batch["ids"])
-        self.log("train/reward", reward.mean(), batch_size=rows)
+        first = self.step_in_batch == 0
+        if first:
+            with torch.no_grad():
+                self._maps = net.global_features(video)
+        features, _ = policy.encode(self._maps, video.new_zeros(len(video), policy.width))
+        chosen = policy.distribution(features)
+        if first:
+            actions = chosen.sample()
+            with torch.no_grad():
+                reward = self.rewards(batch, self._maps, policy.positions(actions))
+            self.log("train/reward", reward.mean(), batch_size=rows)
+            self._drawn = actions, whitened(returns(reward, how.discount)), chosen.log_prob(actions).detach()
+        actions, wanted, old = self._drawn
+        log_prob = chosen.log_prob(actions)
+        loss, clipped = ppo_loss(log_prob, old, policy.value(features), wanted, chosen.entropy(), how)
         self.log("train/clipped", clipped, batch_size=rows)
         return {"policy": loss}
 

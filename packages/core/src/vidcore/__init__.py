@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidcore.batch import Batch, Output
     from vidcore.datamodule import Sample, VideoDataModule
     from vidcore.module import VideoModule
-    from vidcore.training.optim import Optim, Stage
+    from vidcore.training.optim import Optim, Stage, Turn
     from vidcore.weights import Weights
 
 __version__ = version("vidcore")
@@ -31,6 +31,7 @@ _LAZY = {
     "Output": "vidcore.batch",
     "Sample": "vidcore.datamodule",
     "Stage": "vidcore.training.optim",
+    "Turn": "vidcore.training.optim",
     "VideoDataModule": "vidcore.datamodule",
     "VideoModule": "vidcore.module",
     "Weights": "vidcore.weights",
@@ -47,6 +48,7 @@ __all__ = [
     "Sample",
     "Stage",
     "Task",
+    "Turn",
     "UserError",
     "VideoDataModule",
     "VideoModule",

@@ -109,9 +109,9 @@ def frozen_statistics(model: nn.Module) -> dict[str, Tensor]:
 def fit(
     model: VideoModule, batches: Sequence[Batch], watch: Watch | None = None, **arguments: Any
 ) -> tuple[Trainer, Watch]:
-    """Train on copies of the batches, each stage for one epoch; every step uses the same seed."""
+    """Train on copies of the batches, one epoch per stage and turn; every step uses the same seed."""
     watch = watch or Watch()
-    stages = [replace(stage, epochs=1) for stage in model.stages()]
+    stages = [replace(stage, epochs=len(stage.parts), turn_steps=0) for stage in model.stages()]
     step: Callable[..., Any] = model.training_step
 
     @functools.wraps(step)
@@ -137,7 +137,7 @@ def fit(
                 "enable_checkpointing": False,
                 "enable_progress_bar": False,
                 "enable_model_summary": False,
-                "max_epochs": max(1, len(stages)),
+                "max_epochs": max(1, sum(stage.epochs for stage in stages)),
                 **arguments,
             }
         )

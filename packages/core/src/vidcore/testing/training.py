@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from vidcore.testing.batches import task_of
 from vidcore.testing.fitting import Trained, Watch, fit, frozen_statistics
 from vidcore.testing.suite import TOLERANCE, seeded, unlike
+from vidcore.training.optim import Stage, first_match
 
 
 class TrainingTests(Trained):
@@ -62,6 +63,17 @@ class TrainingTests(Trained):
                 assert rates, f"{name} has no learning rate: configure_optimizers gives it to no optimiser"
                 assert len(rates) == 1, f"{name} is in {len(rates)} groups of optimisers: one must have it"
                 assert rates[0] > 0, f"{name} has the learning rate {rates[0]}: freeze it instead"
+
+    def test_every_pattern_matches_a_parameter(self) -> None:
+        """Each pattern of ``Stage.trains``, ``Turn.trains`` and ``Optim.factors`` matches a parameter's name."""
+        model = self.new()
+        names = [name for name, _ in model.named_parameters()]
+        stages = model.stages() or [Stage("", 1, model.optim)]
+        for turn in (turn for stage in stages for turn in stage.parts):
+            for pattern in (*turn.trains, *turn.optim.factors):
+                assert any(first_match(name, [pattern]) for name in names), (
+                    f"{pattern} matches no parameter: compare it with the names in named_parameters()"
+                )
 
     def test_frozen_parts_keep_their_batch_statistics(self) -> None:
         """Running statistics of parts frozen by a stage or by ``requires_grad_(False)`` do not change."""

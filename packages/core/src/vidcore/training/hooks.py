@@ -39,7 +39,10 @@ class StagedTraining(LightningModule):
         """Batch of that epoch with which training continues."""
         self.flow_source: Mapping[str, Any] = {}
         """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
+        self.step_in_batch = 0
+        """Number of the optimiser step within the batch, see ``Stage.steps_per_batch``."""
         self._stage = 0
+        self._turn: int | None = None  # None: all of the stage's turns
         self._epoch_batches: float | None = None
         self._unreadable = 0
 
@@ -52,6 +55,7 @@ class StagedTraining(LightningModule):
         if stage != "fit":
             return
         self.seed, self.first_epoch, self.first_batch = run_seed(), 0, 0
+        self._turn = None
         self._freeze()
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
@@ -72,7 +76,7 @@ class StagedTraining(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser of the stage that training is in, stepped by its schedule every step."""
         steps, epoch = stages.steps_of(self.trainer, self.stages(), self._stage)
-        optimizer, schedule = self._current().optim.build(self.parameters(), steps, epoch)
+        optimizer, schedule = self._current().build(self.named_parameters(), steps, epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
@@ -84,9 +88,20 @@ class StagedTraining(LightningModule):
         self._follow_stages()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seeds what the model draws, so that a training that goes on from a checkpoint draws what it would have."""
+        """Seed what the model draws, so that a resumed training draws the same; enter the next turn after the last."""
+        if self._current().turn_steps:
+            self._take_turn()
         seed_process(mixed(self.seed, self.current_epoch, batch_idx, self.global_rank), self.device)
         self._unreadable += len(batch.get("errors", ()))
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Make the optimiser steps of one batch, see ``Stage.steps_per_batch``."""
+        for step in range(self._current().steps_per_batch):
+            self.step_in_batch = step
+            if step:
+                optimizer.zero_grad()
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.step_in_batch = 0
 
     def on_train_epoch_end(self) -> None:
         """Log how many samples of all processes were replaced as they could not be read; stop a diverged training."""
@@ -104,17 +119,33 @@ class StagedTraining(LightningModule):
         all_stages = self.stages()
         index = stages.stage_at(all_stages, self.current_epoch)
         if index != self._stage:
-            self._stage = index
+            self._stage, self._turn = index, None
             self._freeze()
             stages.rewrap(self.trainer, self)
             self.trainer.strategy.setup_optimizers(self.trainer)
             rank_zero_info(f"stage {index + 1} of {len(all_stages)}: {all_stages[index].name}")
+        self._take_turn()
         self.train()  # what is frozen, by a stage or by the model itself, keeps its batch statistics
 
+    def _take_turn(self) -> None:
+        """Enter the turn of the epoch or the step, if the stage has turns."""
+        stage = self._current()
+        if not stage.turns:
+            return
+        steps = self.trainer.lr_scheduler_configs[0].scheduler.last_epoch if stage.turn_steps else 0
+        turn = stages.turn_at(self._all_stages(), self._stage, self.current_epoch, steps)
+        if turn != self._turn:
+            self._turn = turn
+            self._freeze()
+            stages.rewrap(self.trainer, self)
+            self.train()
+
     def _freeze(self) -> None:
-        """Leave trainable what the stage trains."""
+        """Leave trainable what the turn trains, or what all turns of the stage train."""
         if self.stages():
-            stages.freeze(self, self._current().trains)
+            parts = self._current().parts
+            turns = parts if self._turn is None else [parts[self._turn]]
+            stages.freeze(self, [pattern for turn in turns for pattern in turn.trains])
 
     def _all_stages(self) -> Sequence[Stage]:
         """Return the stages of training, of which there is at least one."""

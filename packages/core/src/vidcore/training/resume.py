@@ -34,16 +34,20 @@ def position(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
 
 def recorded(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     """Return the options of each stage that a resumed training must keep, as a checkpoint saves them."""
-    return [
-        {
-            "name": stage.name,
-            "epochs": stage.epochs,
-            "trains": list(stage.trains),
-            "optimizer": stage.optim.name,
-            "decay_all": stage.optim.decay_all,
-        }
-        for stage in stages
-    ]
+
+    def of_turns(stage: Stage) -> dict[str, Any]:
+        turns = [
+            {
+                "trains": list(turn.trains),
+                "optimizer": turn.optim.name,
+                "decay_all": turn.optim.decay_all,
+                "factors": list(turn.optim.factors),
+            }
+            for turn in stage.parts
+        ]
+        return {key: [turn[key] for turn in turns] for key in turns[0]} if stage.turns else turns[0]
+
+    return [{"name": stage.name, "epochs": stage.epochs, **of_turns(stage)} for stage in stages]
 
 
 def resume(checkpoint: dict[str, Any], stages: Sequence[Mapping[str, Any]], epochs: int, trainer: Trainer) -> None:
@@ -122,8 +126,8 @@ def check_resumed(
             ours, theirs = (f"stage {stage['name']}" if stage["name"] else "no such stage" for stage in (now, was))
             raise UserError(f"the checkpoint has {theirs} where this training has {ours}: keep its stages, {instead}")
         of_stage = f" of stage {was['name']}" if was["name"] else ""
-        for key in ("trains", "optimizer", "decay_all"):
-            if now[key] != was[key]:
+        for key in ("trains", "optimizer", "decay_all", "factors"):
+            if now[key] != was.get(key, now[key]):  # earlier versions did not save all of them
                 raise UserError(
                     f"the checkpoint's optimiser does not fit: {key}{of_stage} was {was[key]!r}, now {now[key]!r}: "
                     f"keep it, {instead}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from vidcore.training.optim import Stage
+from vidcore.training.optim import Stage, first_match
 
 
 def stage_at(stages: Sequence[Stage], epoch: int) -> int:
@@ -22,7 +21,7 @@ def stage_at(stages: Sequence[Stage], epoch: int) -> int:
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a parameter's name matches one of the patterns (``fnmatch``)."""
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    return bool(first_match(name, patterns))
 
 
 def freeze(module: nn.Module, trains: Iterable[str]) -> None:
@@ -61,6 +60,20 @@ def steps_of(trainer: Trainer, stages: Sequence[Stage], index: int) -> tuple[int
             steps -= sum(stage.epochs for stage in stages[:index]) * epoch
         steps = None if steps is None else max(1, steps)
     return steps, epoch if in_epochs else None
+
+
+def turn_at(stages: Sequence[Stage], index: int, epoch: int, step: int) -> int:
+    """Return the number of the turn of a stage.
+
+    Args:
+        stages: The stages of the training.
+        index: The stage's number.
+        epoch: Number of the epoch, from the start of training.
+        step: Optimiser steps that the stage has made.
+    """
+    stage = stages[index]
+    done = step // stage.turn_steps if stage.turn_steps else epoch - sum(each.epochs for each in stages[:index])
+    return done % len(stage.parts)
 
 
 def rewrap(trainer: Trainer, module: LightningModule) -> None:
