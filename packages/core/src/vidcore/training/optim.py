@@ -97,7 +97,7 @@ class Optim:
                 parts.setdefault(part, []).append(parameter)
         if unmatched := self.factors.keys() - matched:
             raise UserError(
-                f"optim.factors: {', '.join(sorted(unmatched))} matches no parameter that no earlier pattern matches"
+                f"optim.factors: {', '.join(sorted(unmatched))} matches no parameter, or only those of earlier patterns"
             )
         groups = []
         for decays in (True, False):
