@@ -14,6 +14,7 @@ from vidcore.flops import count_macs, executed_macs
 from vidcore.streaming import stream
 from vidcore_adafocus import VARIANTS, AdaFocusNet
 from vidcore_adafocus.exits import confidence, exit_steps
+from vidcore_adafocus.module import step_output
 
 SMALL: dict[str, Any] = {"frames": 4, "size": 64, "focus": "mobilenet_v2", "policy_width": 16, "head_width": 32}
 
@@ -116,7 +117,7 @@ def test_steps_report_the_usage_and_the_windows_of_their_frames() -> None:
     whole, state = net(video), net.init_state(3, (64, 64))
     steps = []
     for frames in video.split([1, 2, 1], dim=2):
-        output, state = net.stream_output(frames, state)
+        output, state = step_output(net, frames, state)
         steps.append(output)
     for name, runs in whole.usage.items():
         assert torch.equal(sum(step.usage[name] for step in steps), runs)

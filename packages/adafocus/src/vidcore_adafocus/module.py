@@ -28,6 +28,7 @@ from vidcore_adafocus.network import AdaFocusNet, PerFrameNet
 from vidcore_adafocus.policies import LearntPolicy
 from vidcore_adafocus.reinforce import Reinforce, ppo_loss, returns, truth, whitened
 from vidcore_adafocus.variants import PUBLISHED, AdaFocusConfig, Order, Published, Windows, find_variant
+from vidcore_adafocus.windows import boxes_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -185,7 +186,7 @@ class AdaFocusModule(VideoModule):
 
     def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
         """See :meth:`vidcore.streaming.Streaming.step`; with the usage and the windows of these frames."""
-        return cast(PerFrameNet, self.net).stream_output(frames, state)
+        return step_output(cast(PerFrameNet, self.net), frames, state)
 
     def for_inference(self) -> Self:
         """A copy whose network is :meth:`~vidcore_adafocus.AdaFocusNet.folded`."""
@@ -447,3 +448,11 @@ def _figures(found: Published, shift: bool) -> dict[str, float]:
 def _unshifted(source: nn.Module, target: nn.Module) -> dict[str, Tensor]:
     """Weights of a backbone by the names of the same one with temporal shift."""
     return dict(zip(target.state_dict(), source.state_dict().values(), strict=True))
+
+
+def step_output(net: PerFrameNet, frames: Tensor, state: State) -> tuple[Output, State]:
+    """Call :meth:`PerFrameNet.step`, and return with the logits the usage and the windows of these frames."""
+    steps, corner, mask, state = net._step(frames, state, state["seen"])
+    runs = torch.full((len(frames),), frames.shape[2], device=frames.device)
+    usage = {**dict.fromkeys(net.calls_per_clip(), runs), "focus": runs if mask is None else mask.sum(1)}
+    return Output(steps[:, -1], steps, usage=usage, trace={"windows": boxes_of(corner, net.patch, mask)}), state

@@ -247,13 +247,6 @@ class PerFrameNet(AdaFocusNet):
         steps, _, _, state = self._step(frames, state, state["seen"])
         return steps[:, -1], state
 
-    def stream_output(self, frames: Tensor, state: State) -> tuple[Output, State]:
-        """Return what :meth:`step` does, with the fields of :meth:`forward` for these frames instead of the logits."""
-        steps, corner, mask, state = self._step(frames, state, state["seen"])
-        runs = torch.full((len(frames),), frames.shape[2], device=frames.device)
-        usage = {**dict.fromkeys(self.calls_per_clip(), runs), "focus": runs if mask is None else mask.sum(1)}
-        return Output(steps[:, -1], steps, usage=usage, trace={"windows": boxes_of(corner, self.patch, mask)}), state
-
     def _step(self, frames: Tensor, state: State, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor | None, State]:
         """Return logits (B, t, K) after each frame, corners (B, t, 2), the focus mask and the new state."""
         images = frames.transpose(1, 2)
