@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -51,3 +52,40 @@ def test_recipes_name_installed_plugins(path):
             assert plugins.find(group, name)
     if "data" in recipe:  # otherwise it is for any data
         assert recipe["data"]["class_path"].endswith(f".{path.stem}")
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.parent.name)
+def test_docstrings_have_no_sphinx_roles(package):
+    """mkdocs shows a role such as :func:`x` as it is; [`x`][module.x] links, and ``x`` is plain code."""
+    role = re.compile(r":[a-z]+:`[^`]+`")
+    sources = sorted((package.parent / "src").rglob("*.py"))
+    found = {str(path.relative_to(ROOT)): roles for path in sources if (roles := role.findall(path.read_text()))}
+    assert sources and not found
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.parent.name)
+def test_cross_references_name_objects_that_exist(package):
+    links = re.compile(r"\[`([\w.]+)`\]\[([\w.]*)\]")
+    targets = {
+        target or text
+        for path in (package.parent / "src").rglob("*.py")
+        for text, target in links.findall(path.read_text())
+    }
+    missing = [target for target in sorted(targets) if not names_an_object(target)]
+    assert not missing
+
+
+def names_an_object(target: str) -> bool:
+    """Whether a dotted path names a module, an object in one, or what may be an attribute of a class's instances."""
+    parts = target.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for name in parts[length:]:
+            if not hasattr(found, name):
+                return isinstance(found, type) and name == parts[-1]
+            found = getattr(found, name)
+        return True
+    return False

@@ -31,7 +31,7 @@ class Glance(nn.Module):
 
 
 class Focus(nn.Module):
-    """Focus network: local features of windows; see :class:`Glance` for the arguments."""
+    """Focus network: local features of windows; see ``Glance`` for the arguments."""
 
     def __init__(self, backbone: Backbone, frames: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ def confidence(logits: Tensor, criterion: str) -> Tensor:
 
     Args:
         logits: Before softmax.
-        criterion: One of :data:`Criterion`: by the largest probability, by its distance to the second, or by the
+        criterion: One of ``Criterion``: by the largest probability, by its distance to the second, or by the
             entropy. Of the first two it is the negative logarithm of what is missing to 1, since many videos are too
             near to 1 to be told apart there.
 

@@ -95,7 +95,7 @@ class AdaFocusModule(VideoModule):
 
     Args:
         task: What is predicted.
-        variant: See :class:`~vidcore_adafocus.network.AdaFocusNet`, as for all that follow up to ``order``.
+        variant: See [`AdaFocusNet`][vidcore_adafocus.AdaFocusNet], as for all that follow up to ``order``.
         patch: Side of the window in pixels.
         glance: Backbone that sees whole frames.
         focus: Backbone that sees windows.
@@ -113,7 +113,7 @@ class AdaFocusModule(VideoModule):
         reinforce: How V1's policy learns.
         rates: Of V2's training.
         exit_by: Evaluation stops where it is confident by this measure, with the checkpoint's thresholds.
-        **kwargs: See :class:`vidcore.VideoModule`.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule].
 
     Raises:
         OptionError: A value outside its range or its choices, or a window that does not fit the clip.
@@ -185,11 +185,11 @@ class AdaFocusModule(VideoModule):
         return self.net(batch["inputs"]["rgb"])
 
     def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
-        """See :meth:`vidcore.streaming.Streaming.step`; with the usage and the windows of these frames."""
+        """See [`vidcore.streaming.Streaming.step`][]; with the usage and the windows of these frames."""
         return step_output(cast(PerFrameNet, self.net), frames, state)
 
     def for_inference(self) -> Self:
-        """A copy whose network is :meth:`~vidcore_adafocus.AdaFocusNet.folded`."""
+        """A copy whose network is [`folded`][vidcore_adafocus.AdaFocusNet.folded]."""
         return self.with_net(self.net.folded())
 
     def components(self) -> dict[str, tuple[nn.Module, tuple[Any, ...]]]:
@@ -451,7 +451,7 @@ def _unshifted(source: nn.Module, target: nn.Module) -> dict[str, Tensor]:
 
 
 def step_output(net: PerFrameNet, frames: Tensor, state: State) -> tuple[Output, State]:
-    """Call :meth:`PerFrameNet.step`, and return with the logits the usage and the windows of these frames."""
+    """Call ``PerFrameNet.step``, and return with the logits the usage and the windows of these frames."""
     steps, corner, mask, state = net._step(frames, state, state["seen"])
     runs = torch.full((len(frames),), frames.shape[2], device=frames.device)
     usage = {**dict.fromkeys(net.calls_per_clip(), runs), "focus": runs if mask is None else mask.sum(1)}

@@ -26,12 +26,12 @@ from vidcore_adafocus.windows import boxes_of, corners, crop_windows
 class AdaFocusNet(nn.Module):
     """AdaFocus V1 (arXiv:2105.03245) and V2 (arXiv:2112.14238), with and without temporal shift.
 
-    Constructing this class returns a :class:`PerFrameNet`, or a :class:`PerClipNet` for variants with temporal shift.
+    Constructing this class returns a ``PerFrameNet``, or a ``PerClipNet`` for variants with temporal shift.
     The policy does not depend on local features, so all windows of a clip are placed first and run as one batch.
 
     Args:
         config: Configuration of the network.
-        **options: Arguments of :meth:`AdaFocusConfig.of`, instead of ``config``.
+        **options: Arguments of [`AdaFocusConfig.of`][vidcore_adafocus.AdaFocusConfig.of], instead of ``config``.
 
     Raises:
         UserError: The variant or a backbone is unknown, or an option has an invalid value.
@@ -141,9 +141,9 @@ class AdaFocusNet(nn.Module):
 
 
 class PerFrameNet(AdaFocusNet):
-    """AdaFocus without temporal shift: one window and one prediction per frame; see :class:`AdaFocusNet`.
+    """AdaFocus without temporal shift: one window and one prediction per frame; see ``AdaFocusNet``.
 
-    Processing a clip frame by frame (:meth:`step`) gives the same logits after each frame.
+    Processing a clip frame by frame (``step``) gives the same logits after each frame.
     """
 
     look_threshold: Tensor
@@ -166,7 +166,7 @@ class PerFrameNet(AdaFocusNet):
         return self.config.order == "time"
 
     def forward(self, video: Tensor) -> Output:
-        """See :class:`AdaFocusNet`."""
+        """See [`AdaFocusNet`][vidcore_adafocus.AdaFocusNet]."""
         self._check(video)
         if self.exit_by is not None and not self.training:
             return self._forward_with_exits(video)
@@ -300,7 +300,7 @@ class PerFrameNet(AdaFocusNet):
 
 
 class PerClipNet(AdaFocusNet):
-    """AdaFocus with temporal shift: one window position and one prediction per clip; see :class:`AdaFocusNet`."""
+    """AdaFocus with temporal shift: one window position and one prediction per clip; see ``AdaFocusNet``."""
 
     def _build_head(self) -> None:
         config = self.config
@@ -308,7 +308,7 @@ class PerClipNet(AdaFocusNet):
         self.head = AverageHead(*features, config.num_classes, config.dropout)
 
     def forward(self, video: Tensor) -> Output:
-        """See :class:`AdaFocusNet`."""
+        """See [`AdaFocusNet`][vidcore_adafocus.AdaFocusNet]."""
         self._check(video)
         if self.exit_by is not None and not self.training:
             raise UserError("AdaFocus with temporal shift processes whole clips: it has no early exit")

@@ -41,7 +41,7 @@ def build_policy(config: AdaFocusConfig, features: int, map_size: tuple[int, int
 
 
 class Policy(nn.Module):
-    """Base class of policies; a subclass defines :meth:`encode` and :meth:`place`."""
+    """Base class of policies; a subclass defines ``encode`` and ``place``."""
 
     width: int
     """H, size of the hidden state; 0 for policies without one."""
@@ -61,7 +61,7 @@ class Policy(nn.Module):
 
 
 class LearntPolicy(Policy):
-    """Actor-critic policy; a subclass defines :meth:`distribution` and :meth:`positions`."""
+    """Actor-critic policy; a subclass defines ``distribution`` and ``positions``."""
 
     critic: nn.Linear
 
@@ -86,7 +86,7 @@ class GridPolicy(LearntPolicy):
         map_size: Height and width of the global feature map.
         channels: Channels to which the map is reduced. Default: 32.
         width: H, width of the hidden layers. Default: 1024.
-        places: Number of grid positions, one of :data:`~vidcore_adafocus.variants.GRIDS`. Default: 49.
+        places: Number of grid positions, one of ``vidcore_adafocus.variants.GRIDS``. Default: 49.
 
     Raises:
         UserError: ``places`` is not one of the grids.
@@ -114,7 +114,7 @@ class GridPolicy(LearntPolicy):
         self.register_buffer("grid", torch.cartesian_prod(ticks, ticks), persistent=False)
 
     def encode(self, maps: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`Policy`."""
+        """See ``Policy``."""
         return _recurrent(self.encoder, self.gru, maps, hidden)
 
     def place(self, features: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class SkippingPolicy(GridPolicy):
     """Policy of V1 that also decides for each frame whether the focus network runs.
 
     Positions are (B, T, 3): y, x and the probability that the focus network runs. The paper reports such an extension
-    (AdaFocus+); its code is not released. Parameters are those of :class:`GridPolicy`.
+    (AdaFocus+); its code is not released. Parameters are those of ``GridPolicy``.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class GaussianPolicy(LearntPolicy):
 
 
 class SigmoidPolicy(Policy):
-    """Policy of V2: a continuous, differentiable position for each frame; parameters as of :class:`GridPolicy`."""
+    """Policy of V2: a continuous, differentiable position for each frame; parameters as of ``GridPolicy``."""
 
     def __init__(self, features: int, map_size: tuple[int, int], channels: int = 64, width: int = 2048) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class SigmoidPolicy(Policy):
         self.actor = nn.Linear(width, 2)
 
     def encode(self, maps: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`Policy`."""
+        """See ``Policy``."""
         return _recurrent(self.encoder, self.gru, maps, hidden)
 
     def place(self, features: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class SigmoidPolicy(Policy):
 
 
 class ClipPolicy(Policy):
-    """Policy of V2 with temporal shift: one position per clip; parameters as of :class:`GaussianPolicy`."""
+    """Policy of V2 with temporal shift: one position per clip; parameters as of ``GaussianPolicy``."""
 
     def __init__(
         self, features: int, map_size: tuple[int, int], frames: int, channels: int = 64, width: int = 1024

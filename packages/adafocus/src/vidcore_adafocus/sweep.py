@@ -27,8 +27,9 @@ class ExitSweep(Callback):
     """In a test of AdaFocus, finds thresholds for each budget on ``val``, and prints what they give on ``test``.
 
     Args:
-        budgets: GMACs a video; none: what one frame costs (with :data:`SKIP` one look), what two cost, and so on.
-        by: How confidence is measured, or :data:`SKIP`.
+        budgets: GMACs a video; none: what one frame costs (with [`SKIP`][vidcore_adafocus.sweep.SKIP] one look), what
+            two cost, and so on.
+        by: How confidence is measured, or [`SKIP`][vidcore_adafocus.sweep.SKIP].
         output: JSON file to write the rows to as well.
         source: The checkpoint that is tested.
         save: Checkpoint to write, with the thresholds of the only budget.

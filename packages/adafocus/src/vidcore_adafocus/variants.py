@@ -28,7 +28,7 @@ PATCH_SHARE = 4 / 7
 
 @dataclass(frozen=True)
 class Variant:
-    """Defaults of one published form of AdaFocus; see :class:`AdaFocusConfig` for the meaning of each field."""
+    """Defaults of one published form of AdaFocus; see ``AdaFocusConfig`` for the meaning of each field."""
 
     version: int
     shift: bool
@@ -64,10 +64,11 @@ VARIANTS = {
 class AdaFocusConfig:
     """Everything that determines an AdaFocus network.
 
-    Use :meth:`of` to build one from the name of a variant and the fields that differ from its defaults.
+    Use [`of`][vidcore_adafocus.AdaFocusConfig.of] to build one from the name of a variant and the fields that differ
+    from its defaults.
 
     Args:
-        variant: Name of the variant in :data:`VARIANTS`.
+        variant: Name of the variant in [`VARIANTS`][vidcore_adafocus.VARIANTS].
         version: 1: the policy is trained by reinforcement learning, in stages. 2: windows are differentiable and the
             network is trained end to end.
         shift: Whether both backbones shift channels between neighbouring frames (TSM). A clip then has one window
@@ -81,7 +82,7 @@ class AdaFocusConfig:
         glance_size: Height and width in pixels to which frames are resized for the glance network. None: not resized.
         glance_frames: Frames per clip that the glance network receives, evenly spaced; below ``frames`` only with
             temporal shift.
-        places: Number of window positions of V1's grid: one of :data:`GRIDS`.
+        places: Number of window positions of V1's grid: one of ``GRIDS``.
         policy_channels: Channels to which the policy reduces the global feature map.
         policy_width: Width of the policy's hidden layers.
         head_width: Width of the classifier's hidden layer.
@@ -134,7 +135,7 @@ class AdaFocusConfig:
         """Build the configuration of a variant.
 
         Args:
-            variant: Name of the variant in :data:`VARIANTS`.
+            variant: Name of the variant in [`VARIANTS`][vidcore_adafocus.VARIANTS].
             num_classes: See the class, as for all arguments.
             frames: Default: the variant's.
             size: Default: 224.
@@ -144,8 +145,9 @@ class AdaFocusConfig:
             windows: Default: ``learnt``.
             skips: Default: False.
             order: Default: ``time``.
-            **overrides: Fields of :class:`Variant` (``glance``, ``focus``, ``glance_size``, ``policy_channels``,
-                ``policy_width``, ``head_width``, ``dropout``); None stands for the variant's default.
+            **overrides: Fields of [`Variant`][vidcore_adafocus.Variant] (``glance``, ``focus``, ``glance_size``,
+                ``policy_channels``, ``policy_width``, ``head_width``, ``dropout``); None stands for the variant's
+                default.
         """
         spec = find_variant(variant)
         frames = frames or spec.frames
@@ -223,7 +225,7 @@ def find_variant(name: str) -> Variant:
 
 
 def default_patch(size: int) -> int:
-    """The window's side for frames of ``size``²: :data:`PATCH_SHARE`, in steps of 32 pixels, at least one of them."""
+    """The window's side for frames of ``size``²: ``PATCH_SHARE``, in steps of 32 pixels, at least one of them."""
     return max(32, round(size * PATCH_SHARE / 32) * 32)
 
 

@@ -92,7 +92,8 @@ def in_pieces(backbone: nn.Module, images: Tensor, frames: int = 0) -> Tensor:
     Args:
         backbone: From images to maps.
         images: (N, 3, H, W).
-        frames: Of a clip between which it shifts, as for :func:`build_backbone`: they go through together.
+        frames: Of a clip between which it shifts, as for [`build_backbone`][vidcore.backbones.build_backbone]: they go
+            through together.
     """
     if images.device.type != "cpu" or backbone.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return backbone(images)

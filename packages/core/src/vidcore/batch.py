@@ -15,7 +15,7 @@ class Batch(TypedDict, total=False):
 
     ``inputs["rgb"]`` is (B, 3, T, H, W), T = S·F frames in time order: uint8 when it leaves a data loader, float32
     normalised by the clip spec's mean and std when it reaches ``forward``. So are ``inputs["rgbdiff"]``, of 3·stack
-    channels, and ``inputs["flow"]``, of 2·stack, x and y in turns; see :mod:`vidcore.video.normalise`.
+    channels, and ``inputs["flow"]``, of 2·stack, x and y in turns; see [`vidcore.video.normalise`][].
     ``inputs["audio"]`` is (B, S, N) float32 in [-1, 1]; where the clip spec wants a spectrogram, it is (B, S,
     frequencies, columns) when it reaches ``forward``.
     """
@@ -42,7 +42,8 @@ class Output:
     Args:
         logits: (B, K), before softmax or sigmoid; None for a pure detector.
         step_logits: (B, T, K) where a prediction exists after each step; the last equals ``logits``.
-        detections: A list of B dicts as in :class:`Batch`'s ``target``, with ``scores`` (N,) in [0, 1] added.
+        detections: A list of B dicts as in [`Batch`][vidcore.batch.Batch]'s ``target``, with ``scores`` (N,) in [0, 1]
+            added.
         losses: Loss terms that the model computes itself in training (a detector's, auxiliary heads'), scalars by name;
             their sum is added to the task's loss.
         usage: By component name (B,): how often the component really ran for that row. None: each ran once.

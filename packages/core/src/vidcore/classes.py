@@ -16,7 +16,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     """Class names from a text file (UTF-8), one per line; blank lines are skipped.
 
     Raises:
-        UserError: The file cannot be read, or :func:`checked_classes` refuses it.
+        UserError: The file cannot be read, or ``checked_classes`` refuses it.
     """
     lines = enumerate(read_text(path).split("\n"), 1)
     return checked_classes(((number, line.strip()) for number, line in lines if line.strip()), path)

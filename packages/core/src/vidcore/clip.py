@@ -46,10 +46,10 @@ class ClipSpec:
         audio_rate: Rate in Hz that sound is resampled to.
         audio_seconds: Length of the stretch of sound around each segment's middle.
         audio_form: What a model gets of it: the ``wave``, or a spectrogram, ``log_power`` or ``log_mel``, see
-            :func:`vidcore.video.spectrogram.spectrogram`.
+            [`vidcore.video.spectrogram.spectrogram`][].
         pairs: For contrastive learning: training and validation give two clips of each video, as two rows of the batch,
             one after the other, with the same id. In training each is drawn and transformed by itself, see
-            :mod:`vidcore.video.contrastive`; in validation they are the earliest and the latest, cropped in the centre.
+            [`vidcore.video.contrastive`][]; in validation they are the earliest and the latest, cropped in the centre.
 
     Raises:
         OptionError: A value outside its range or its choices, a short side below the crop, a rate too high for the form
@@ -102,7 +102,7 @@ class ClipSpec:
 
 
 class ClipFields(TypedDict, total=False):
-    """Fields of a :class:`ClipSpec` to replace, typed for the command line: ``--model.clip.frames 8``.
+    """Fields of a ``ClipSpec`` to replace, typed for the command line: ``--model.clip.frames 8``.
 
     A stride replaces a rate, so that there is no need to unset ``fps``.
     """

@@ -45,9 +45,10 @@ _LABELLED: tuple[Split, ...] = ("train", "val", "test")
 
 
 class VideoDataModule(LightningDataModule):
-    """What every data set derives from; it gives :attr:`task` and :meth:`samples`, and has the rest from here.
+    """What every data set derives from; it gives ``task`` and ``samples``, and has the rest from here.
 
-    The clip spec comes from the model that the trainer runs, or from :attr:`clip_spec` where it was set by hand.
+    The clip spec comes from the model that the trainer runs, or from
+    [`clip_spec`][vidcore.datamodule.VideoDataModule.clip_spec] where it was set by hand.
 
     Args:
         batch_size: Videos a step and process.
@@ -73,7 +74,7 @@ class VideoDataModule(LightningDataModule):
         "timeout": "(0, 1000000]",
         "max_unreadable": "[0, 1]",
     }
-    """Interval of each numeric option, see :func:`vidcore.ranges.check_ranges`; a data set adds those of its own."""
+    """Interval of each numeric option, see ``vidcore.ranges.check_ranges``; a data set adds those of its own."""
 
     def __init__(
         self,
@@ -108,11 +109,13 @@ class VideoDataModule(LightningDataModule):
         """Number of samples of each split that was set up."""
         self.trained_on: bool | None = None
         """Whether these are the data of the training of the model that is evaluated; None: none is. See
-        :meth:`evaluate_as`."""
+        [`evaluate_as`][vidcore.datamodule.VideoDataModule.evaluate_as]."""
         self.read_only = False
-        """Whether nothing is written to the folders of the data; see :meth:`leave_unwritten`."""
+        """Whether nothing is written to the folders of the data; see
+        [`leave_unwritten`][vidcore.datamodule.VideoDataModule.leave_unwritten]."""
         self.model_task: Task | None = None
-        """What the model that is evaluated predicts; None: none is. See :meth:`evaluate_as`."""
+        """What the model that is evaluated predicts; None: none is. See
+        [`evaluate_as`][vidcore.datamodule.VideoDataModule.evaluate_as]."""
         self._trained_in = ""
         self._clip_spec: ClipSpec | None = None
         self._datasets: dict[str, VideoDataset] = {}
@@ -128,7 +131,7 @@ class VideoDataModule(LightningDataModule):
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See :func:`vidcore.weights.checkpoint.class_in`.
+            UserError: See [`vidcore.weights.checkpoint.class_in`][].
         """
         found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):

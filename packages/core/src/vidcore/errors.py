@@ -51,7 +51,8 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def one_line(error: BaseException, length: int = 300) -> str:
     """What an error of a library says, in one line of at most ``length`` characters.
 
-    That is the text of the :class:`UserError` behind it, or else its own, with the type where that says more.
+    That is the text of the [`UserError`][vidcore.errors.UserError] behind it, or else its own, with the type where that
+    says more.
     """
     known = next((str(cause) for cause in causes(error) if isinstance(cause, UserError)), None)
     if known is None:
@@ -65,7 +66,7 @@ def one_line(error: BaseException, length: int = 300) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike[str], what: str = "cannot load {}") -> Iterator[None]:
-    """Turn any error into a :class:`UserError` of one line that names the file.
+    """Turn any error into a [`UserError`][vidcore.errors.UserError] of one line that names the file.
 
     A checkpoint or weights file may hold anything, and what a model, Lightning or torch raises for it is of many kinds.
 

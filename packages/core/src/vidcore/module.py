@@ -40,10 +40,11 @@ set_parsing_settings(subclasses_enabled=[Task])
 
 
 class VideoModule(StagedTraining):
-    """What every method derives from: it gives a network, a clip spec and :meth:`forward`, and has the rest from here.
+    """What every method derives from: it gives a network, a clip spec and ``forward``, and has the rest from here.
 
     A method's ``__init__`` calls ``super().__init__(task, clip_spec, **kwargs)`` first and builds its network after;
-    :meth:`components`, :meth:`stages` and :meth:`training_step` are there to be overridden where the method needs it.
+    [`components`][vidcore.module.VideoModule.components], [`stages`][vidcore.module.VideoModule.stages] and
+    [`training_step`][vidcore.module.VideoModule.training_step] are there to be overridden where the method needs it.
 
     Args:
         task: What is predicted; the command line passes the data's.
@@ -51,8 +52,9 @@ class VideoModule(StagedTraining):
         clip: Fields of the clip spec to replace, e.g. ``{"frames": 8, "size": 112}``.
         optim: The optimiser and its schedule.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1); single_label only.
-        weights: What to start training from: a name of :meth:`published_weights`, or a checkpoint or safetensors file;
-            a classifier for another number of classes is left as initialised.
+        weights: What to start training from: a name of
+            [`published_weights`][vidcore.module.VideoModule.published_weights], or a checkpoint or safetensors file; a
+            classifier for another number of classes is left as initialised.
 
     Raises:
         OptionError: A value outside its range.
@@ -60,7 +62,7 @@ class VideoModule(StagedTraining):
     """
 
     RANGES: ClassVar[dict[str, str]] = {"label_smoothing": "[0, 1)"}
-    """Interval of each numeric option, see :func:`vidcore.ranges.check_ranges`; a method adds those of its own."""
+    """Interval of each numeric option, see ``vidcore.ranges.check_ranges``; a method adds those of its own."""
 
     streams_with: ClassVar[str] = ""
     """Options with which a model of this class streams, for the error of one that does not; empty: there are none."""
@@ -109,12 +111,12 @@ class VideoModule(StagedTraining):
 
         Args:
             checkpoint_path: A local file.
-            map_location: Where its tensors go, see :func:`torch.load`.
+            map_location: Where its tensors go, see ``torch.load``.
             strict: Whether the names of its parameters must be the model's.
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See :func:`vidcore.weights.checkpoint.class_in`.
+            UserError: See [`vidcore.weights.checkpoint.class_in`][].
         """
         found = class_in(checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
@@ -141,8 +143,8 @@ class VideoModule(StagedTraining):
     def published(self) -> dict[str, float]:
         """Published figures of this very network, for comparison: ``parameters``, ``gmacs``, ``top1`` … by name.
 
-        Overridden where there are figures; empty unless :meth:`is_reference` and all options that change the network or
-        what it computes are those that the figures were published for.
+        Overridden where there are figures; empty unless [`is_reference`][vidcore.module.VideoModule.is_reference] and
+        all options that change the network or what it computes are those that the figures were published for.
         """
         return {}
 
@@ -190,7 +192,7 @@ class VideoModule(StagedTraining):
         return []
 
     def stages(self) -> Sequence[Stage]:
-        """The stages of training in order; empty: one stage, all parameters, :attr:`optim`."""
+        """The stages of training in order; empty: one stage, all parameters, ``optim``."""
         return ()
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
@@ -208,7 +210,7 @@ class VideoModule(StagedTraining):
     # Cost.
 
     def example_batch(self, batch_size: int = 1) -> Batch:
-        """A batch of zeros in the form that :meth:`forward` gets, on the model's device."""
+        """A batch of zeros in the form that ``forward`` gets, on the model's device."""
         spec = self.clip_spec
         shapes: dict[str, tuple[int, ...]] = {
             name: (channels, spec.num_frames, spec.size, spec.size)
@@ -238,7 +240,7 @@ class VideoModule(StagedTraining):
     # Training.
 
     def setup(self, stage: str) -> None:
-        """Loads :attr:`weights` at the start of a training."""
+        """Loads ``weights`` at the start of a training."""
         super().setup(stage)
         if stage == "fit" and self.weights is not None:
             self.load_weights(self.weights)
@@ -247,7 +249,8 @@ class VideoModule(StagedTraining):
         """Loads weights; only a classifier for another number of classes is passed over.
 
         Args:
-            source: A name of :meth:`published_weights`, or a file that :meth:`read_weights` reads.
+            source: A name of [`published_weights`][vidcore.module.VideoModule.published_weights], or a file that
+                [`read_weights`][vidcore.module.VideoModule.read_weights] reads.
 
         Returns:
             Names of the parameters that were passed over, which are as initialised.
@@ -286,7 +289,7 @@ class VideoModule(StagedTraining):
         return self.normalised(batch)
 
     def normalised(self, batch: Batch) -> Batch:
-        """The batch with its inputs as :meth:`forward` wants them, see :mod:`vidcore.video.normalise`."""
+        """The batch with its inputs as ``forward`` wants them, see ``vidcore.video.normalise``."""
         batch["inputs"] = normalised(batch["inputs"], self.clip_spec)
         return batch
 

@@ -189,6 +189,6 @@ def load(group: str, name: str) -> Any:
     """The class or function behind a name.
 
     Raises:
-        PluginError: See :func:`find` and :meth:`Plugin.load`.
+        PluginError: See [`find`][vidcore.plugins.find] and [`Plugin.load`][vidcore.plugins.Plugin.load].
     """
     return find(group, name).load()

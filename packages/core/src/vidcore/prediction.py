@@ -64,7 +64,7 @@ def named_boxes(found: Mapping[str, Tensor], task: Task) -> list[dict[str, Any]]
 
 
 def top(scores: Tensor, task: Task) -> list[dict[str, Any]]:
-    """The :data:`TOP` best classes of :func:`~vidcore.metrics.video_scores` (K,), each as ``class`` and ``score``.
+    """The ``TOP`` best classes of [`video_scores`][vidcore.metrics.video_scores] (K,), each as ``class`` and ``score``.
 
     Scores are probabilities, and their order is that of the logits where the probabilities are equal by rounding. Those
     that are NaN come last.

@@ -38,7 +38,7 @@ def redacted(text: str) -> str:
 
 
 def without_secrets_of(url: str, text: str) -> str:
-    """A text :func:`redacted`, and without the secrets of a URL in whatever form a library quotes it."""
+    """A text ``redacted``, and without the secrets of a URL in whatever form a library quotes it."""
     found = [user[0][:-1] for user in _USER.finditer(url)]
     found += [user.partition(":")[2] for user in found]
     found += [value for name, value in _PARAMETER.findall(url) if _SECRET.search(unquote(name))]
@@ -55,7 +55,7 @@ def _hidden(parameter: re.Match[str]) -> str:
 
 
 def labels(paths: Iterable[str]) -> dict[str, str]:
-    """What videos are called in results: their paths, :func:`redacted`.
+    """What videos are called in results: their paths, ``redacted``.
 
     Where that makes the paths of several equal, ``#`` and 8 digits of a hash of the path tell them apart.
     """

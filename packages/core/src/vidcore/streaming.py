@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 class Streaming(Protocol):
     """Model that processes a video in pieces.
 
-    The state is an argument and a result of :meth:`step`; the model itself keeps none.
+    The state is an argument and a result of [`step`][vidcore.streaming.Streaming.step]; the model itself keeps none.
     """
 
     def init_state(self, batch_size: int, size: tuple[int, int]) -> State:
@@ -29,7 +29,7 @@ class Streaming(Protocol):
 
         Args:
             frames: (B, 3, t, H, W).
-            state: From :meth:`init_state` or the previous step. It is not changed.
+            state: From [`init_state`][vidcore.streaming.Streaming.init_state] or the previous step. It is not changed.
 
         Returns:
             The output and the new state. ``logits`` (B, K) are those after the last frame, ``trace`` is of these
@@ -40,8 +40,8 @@ class Streaming(Protocol):
 def take_step(model: Any, frames: Tensor, state: State) -> tuple[Output, State]:
     """Call ``model.step`` and return its output and the new state.
 
-    A ``step`` that returns the logits (B, K) instead of an :class:`~vidcore.batch.Output` still works, with a
-    :class:`DeprecationWarning`.
+    A ``step`` that returns the logits (B, K) instead of an [`Output`][vidcore.batch.Output] still works, with a
+    ``DeprecationWarning``.
     """
     output, state = model.step(frames, state)
     if isinstance(output, Tensor):
@@ -56,7 +56,8 @@ def stream(model: Any, clip: Tensor, chunks: Sequence[int]) -> Tensor:
     """Process ``clip`` (B, 3, T, H, W) in chunks of the given lengths, which must add up to T.
 
     Args:
-        model: A :class:`Streaming` model, or a network whose ``step`` returns logits instead of an output.
+        model: A [`Streaming`][vidcore.streaming.Streaming] model, or a network whose ``step`` returns logits instead of
+            an output.
         clip: (B, 3, T, H, W).
         chunks: Number of frames of each chunk.
 

@@ -62,10 +62,10 @@ class Task:
 
     @classmethod
     def of(cls, value: Task | Mapping[str, Any]) -> Task:
-        """The task itself, or the one that :meth:`as_dict` described (as checkpoints hold it).
+        """The task itself, or the one that [`as_dict`][vidcore.task.Task.as_dict] described (as checkpoints hold it).
 
         Raises:
-            ValueError: See :class:`Task`; or the value is not a mapping of ``kind`` and ``classes``.
+            ValueError: See [`Task`][vidcore.task.Task]; or the value is not a mapping of ``kind`` and ``classes``.
         """
         if isinstance(value, Task):
             return value

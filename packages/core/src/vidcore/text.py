@@ -38,7 +38,7 @@ def to_json(value: Any, **options: Any) -> str:
 
     Args:
         value: Of plain types.
-        **options: See :func:`json.dumps`.
+        **options: See ``json.dumps``.
     """
     return json.dumps(_finite(value), allow_nan=False, **options)
 

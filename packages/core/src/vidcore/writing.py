@@ -29,7 +29,7 @@ def cell(value: _T) -> _T | str:
 
 
 def from_cell(text: str) -> str:
-    """The text that :func:`cell` was given."""
+    """The text that ``cell`` was given."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
@@ -77,7 +77,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it survives a power cut, see :func:`replacing`; makes its folder.
+    """Write a file so that it survives a power cut, see ``replacing``; makes its folder.
 
     Raises:
         OSError: The system's own, with the file's name; what was at ``path`` is as it was.

@@ -21,7 +21,7 @@ from vidcore_deploy.sources import Picture
 
 
 class Stepping(Protocol):
-    """A :class:`~vidcore_deploy.step.Step` or :class:`~vidcore_deploy.step.StepEngine`."""
+    """A [`Step`][vidcore_deploy.step.Step] or [`StepEngine`][vidcore_deploy.step.StepEngine]."""
 
     clip_spec: ClipSpec
     task: Task

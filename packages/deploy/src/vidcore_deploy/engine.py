@@ -18,13 +18,13 @@ from vidcore.video.limits import PIXELS, STATE_BYTES
 
 
 class Engine:
-    """A :class:`~vidcore.streaming.Streaming` of one row that a file describes; subclasses :meth:`run` it.
+    """A [`Streaming`][vidcore.streaming.Streaming] of one row that a file describes; subclasses ``run`` it.
 
     Args:
-        facts: The file's metadata, as :func:`~vidcore_deploy.step.export_step` writes them.
+        facts: The file's metadata, as [`export_step`][vidcore_deploy.step.export_step] writes them.
 
     Raises:
-        LimitError: The metadata declare too much, see :mod:`vidcore.video.limits`.
+        LimitError: The metadata declare too much, see ``vidcore.video.limits``.
         ValueError: They are none, as are other errors that reading them raises.
     """
 

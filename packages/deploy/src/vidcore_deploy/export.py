@@ -110,7 +110,7 @@ def export(module: VideoModule, path: str | os.PathLike[str], videos: Sequence[s
 
 
 def check(path: Path, differences: Sequence[Difference]) -> None:
-    """Refuses what differs by more than :data:`TOLERANCE`, or is no number.
+    """Refuses what differs by more than [`TOLERANCE`][vidcore_deploy.export.TOLERANCE], or is no number.
 
     Raises:
         ExportError: Names the clips.

@@ -53,7 +53,7 @@ def save_litert(
 
 
 class LiteRTEngine(Engine):
-    """What :func:`save_litert` wrote, run by LiteRT with XNNPACK; a :class:`~vidcore.streaming.Streaming` of one row.
+    """What ``save_litert`` wrote, run by LiteRT with XNNPACK; a ``Streaming`` of one row.
 
     Args:
         path: The file.

@@ -62,7 +62,7 @@ class Step(nn.Module):
 def export_step(
     module: VideoModule, path: str | os.PathLike[str], videos: Sequence[str] = (), int8: bool = False
 ) -> Exported:
-    """Writes one step of one stream; the file appears once it agrees with eager over :data:`STEPS` frames.
+    """Writes one step of one stream; the file appears once it agrees with eager over ``STEPS`` frames.
 
     Inputs of the graph are ``frames`` (1, 3, 1, H, W) uint8 and, as ``old.NAME``, the tensors of the state; outputs are
     ``logits`` (1, K) and, as ``new.NAME``, the state after it. What the step only renames it does not copy: ``carried``
@@ -72,7 +72,7 @@ def export_step(
         module: A model that streams; it is moved to the CPU and put into eval mode.
         path: ``….onnx``, ``….tflite`` for LiteRT, or ``….pt2`` for torch.export.
         videos: Files whose frames it is checked on; none: a small video is made.
-        int8: Quantise it (:mod:`vidcore_deploy.int8`) to the values that the videos give rise to; then the differences
+        int8: Quantise it ([`vidcore_deploy.int8`][]) to the values that the videos give rise to; then the differences
             are those of the quantised step, and only reported.
 
     Raises:
@@ -123,7 +123,7 @@ def export_step(
 
 
 class StepEngine(Engine):
-    """What :func:`export_step` wrote as ONNX, run by ONNX Runtime; a :class:`~vidcore.streaming.Streaming` of one row.
+    """What ``export_step`` wrote as ONNX, run by ONNX Runtime; a ``Streaming`` of one row.
 
     Args:
         path: The file.
@@ -164,7 +164,7 @@ class StepEngine(Engine):
 
 
 def open_engine(path: str | os.PathLike[str], threads: int = 0) -> Engine:
-    """Loads what :func:`export_step` wrote as ``.onnx`` or ``.tflite``, see :class:`StepEngine` for the arguments."""
+    """Loads what ``export_step`` wrote as ``.onnx`` or ``.tflite``, see ``StepEngine`` for the arguments."""
     if Path(path).suffix == ".tflite":
         from vidcore_deploy.litert import LiteRTEngine
 
@@ -200,7 +200,7 @@ class _Loaded:
 
 
 def _difference(described: str, model: Step, engine: Engine | _Loaded, clip: Tensor) -> Difference:
-    """Over :data:`STEPS` frames of a clip (1, 3, T, H, W), which begins again where it ends."""
+    """Over [`STEPS`][vidcore_deploy.step.STEPS] frames of a clip (1, 3, T, H, W), which begins again where it ends."""
     ours = theirs = model.init_state(1, (clip.shape[3], clip.shape[4]))
     absolute = largest = 0.0
     for number in range(STEPS):

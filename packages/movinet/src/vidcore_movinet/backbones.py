@@ -16,7 +16,7 @@ class ImageMoViNet(nn.Module):
     """Base MoViNet up to its last convolution.
 
     Args:
-        variant: Name of the variant in :data:`~vidcore_movinet.variants.VARIANTS`.
+        variant: Name of the variant in [`VARIANTS`][vidcore_movinet.VARIANTS].
         pretrained: Whether to load the weights released for Kinetics-600, which require images in [0, 1].
     """
 

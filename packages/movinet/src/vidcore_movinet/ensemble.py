@@ -28,13 +28,14 @@ class MoViNetEnsemble(VideoModule):
         task: Task of the data.
         variant: Variant of both networks: ``t0``, or ``a0`` to ``a5``.
         stream: Whether both are stream networks.
-        dropout: See :class:`vidcore_movinet.MoViNetModule`, as for all arguments below.
+        dropout: See [`vidcore_movinet.MoViNetModule`][], as for all arguments below.
         stochastic_depth: See there.
         bn_momentum: See there.
         checkpointing: See there.
         head: See there.
         gate_slope: See there.
-        **kwargs: See :class:`vidcore.VideoModule`. ``weights`` of a single network are loaded into both.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule]. ``weights`` of a single network are loaded
+            into both.
 
     Raises:
         OptionError: An option has an invalid value.
@@ -92,7 +93,7 @@ class MoViNetEnsemble(VideoModule):
         return {f"nets.{member}.{name}": value for member in range(2) for name, value in single.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See :meth:`MoViNetModule.on_load_checkpoint`."""
+        """See ``MoViNetModule.on_load_checkpoint``."""
         super().on_load_checkpoint(checkpoint)
         check_own_kind(checkpoint["state_dict"], self.stream)
 

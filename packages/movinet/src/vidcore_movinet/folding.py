@@ -3,8 +3,8 @@
 Batch normalisation and the learned scalars are merged into the weights of the convolutions. In stream networks, 1×1
 convolutions are matrix products (the channels are last), activations and additions work in place, a temporal
 convolution of one frame copies no buffer, and the biases of projections and skip connections are moved into the next
-convolutions. Without merged weights :mod:`~vidcore_movinet.layers` and :mod:`~vidcore_movinet.stream` show the network
-as in the paper.
+convolutions. Without merged weights [`layers`][vidcore_movinet.Variant.layers] and ``vidcore_movinet.stream`` show the
+network as in the paper.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def folded_conv(module: ConvNorm) -> nn.Sequential:
 
 
 class FoldedBottleneck(nn.Module):
-    """Folded form of :class:`~vidcore_movinet.layers.Bottleneck`; the learned scalar is merged into the projection."""
+    """Folded form of ``vidcore_movinet.layers.Bottleneck``; the learned scalar is merged into the projection."""
 
     def __init__(self, layer: Bottleneck) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def scale(module: nn.Module, factor: Tensor) -> None:
 
 
 class FoldedImageConv(nn.Module):
-    """Folded form of :class:`~vidcore_movinet.stream.ImageConvNorm`; a 1×1 convolution is a matrix product."""
+    """Folded form of ``vidcore_movinet.stream.ImageConvNorm``; a 1×1 convolution is a matrix product."""
 
     def __init__(self, module: ImageConvNorm) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class FoldedImageConv(nn.Module):
 
 
 class FoldedCausalConv(nn.Module):
-    """Folded form of :class:`~vidcore_movinet.stream.CausalConvNorm`; one frame at a time without copies."""
+    """Folded form of ``vidcore_movinet.stream.CausalConvNorm``; one frame at a time without copies."""
 
     def __init__(self, module: CausalConvNorm) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class FoldedCausalConv(nn.Module):
 
 
 class FoldedSqueezeExcite(CausalSqueezeExcite):
-    """Folded form of :class:`~vidcore_movinet.stream.CausalSqueezeExcite`; scales its input in place."""
+    """Folded form of ``vidcore_movinet.stream.CausalSqueezeExcite``; scales its input in place."""
 
     def __init__(self, module: CausalSqueezeExcite) -> None:
         nn.Module.__init__(self)
@@ -151,7 +151,7 @@ class FoldedSqueezeExcite(CausalSqueezeExcite):
 
 
 class FoldedStreamBottleneck(nn.Module):
-    """Folded form of :class:`~vidcore_movinet.stream.StreamBottleneck`; the projection is added in place."""
+    """Folded form of ``vidcore_movinet.stream.StreamBottleneck``; the projection is added in place."""
 
     def __init__(self, layer: StreamBottleneck) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class FoldedStreamBottleneck(nn.Module):
             self.skip.project = FoldedImageConv(layer.skip.project)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, state: State, counts: Tensor) -> tuple[Tensor, State]:
-        """Compute the output frames and the new state; see :meth:`StreamBottleneck.forward`."""
+        """Compute the output frames and the new state; see ``StreamBottleneck.forward``."""
         buffer: State = {}
         residual = self.expansion(x)
         if self.feature is not None:

@@ -44,7 +44,7 @@ class MoViNetModule(VideoModule):
     Args:
         task: Task of the data.
         variant: ``t0``, or ``a0`` to ``a5``.
-        stream: Whether the model is a stream network (:class:`vidcore.streaming.Streaming`): causal, and able to
+        stream: Whether the model is a stream network ([`vidcore.streaming.Streaming`][]): causal, and able to
             process a video frame by frame.
         dropout: Dropout probability before the classifier. Default: the variant's.
         stochastic_depth: Probability of dropping the residual branch of the last layer in training. It decreases
@@ -60,7 +60,7 @@ class MoViNetModule(VideoModule):
             PyTorch port, and vidcore's own.
         gate_slope: Slope of the hard sigmoid ``clip(slope · x + 0.5, 0, 1)`` of squeeze-and-excitation in a stream
             network: 1/6 in the official code, 0.2 in the released weights.
-        **kwargs: See :class:`vidcore.VideoModule`.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule].
 
     Raises:
         OptionError: An option has an invalid value.
@@ -102,7 +102,7 @@ class MoViNetModule(VideoModule):
         return Output(logits=self.net(batch["inputs"]["rgb"]))
 
     def _step(self, frames: Tensor, state: State) -> tuple[Output, State]:
-        """See :meth:`vidcore.streaming.Streaming.step`; components are per clip, so there is no ``usage``."""
+        """See [`vidcore.streaming.Streaming.step`][]; components are per clip, so there is no ``usage``."""
         logits, state = self.net.step(frames, state)
         return Output(logits=logits), state
 
@@ -134,7 +134,7 @@ class MoViNetModule(VideoModule):
         )
 
     def for_inference(self) -> Self:
-        """Return a copy with the folded network; see :meth:`~vidcore_movinet.MoViNet.folded`."""
+        """Return a copy with the folded network; see [`folded`][vidcore_movinet.MoViNet.folded]."""
         return self.with_net(self.net.folded())
 
     def published_weights(self) -> dict[str, Weights]:
@@ -148,7 +148,7 @@ class MoViNetModule(VideoModule):
         return {f"net.{name}": value for name, value in tensors.items()}
 
     def load_weights(self, source: str | Path) -> list[str]:
-        """Load weights with their activations; see :meth:`vidcore.VideoModule.load_weights`."""
+        """Load weights with their activations; see ``vidcore.VideoModule.load_weights``."""
         published = self.published_weights().get(str(source))
         if published is not None:
             self.net.use_activations(**{**self._activations(), **published.options})

@@ -29,17 +29,17 @@ class MoViNet(nn.Module):
     """MoViNet A0 to A5 and T0 (Kondratyuk et al., CVPR 2021, arXiv:2103.11511), as in the authors' released code.
 
     Base networks process whole clips. Stream networks are causal: each frame's output depends on this and earlier
-    frames only. They compute the same logits from a whole clip (:meth:`forward`) and from consecutive pieces of it
-    (:meth:`step`). Clips can have any number of frames and any height and width; the published accuracy belongs to the
-    clips of :data:`~vidcore_movinet.variants.VARIANTS`.
+    frames only. They compute the same logits from a whole clip ([`forward`][vidcore_movinet.MoViNet.forward]) and from
+    consecutive pieces of it ([`step`][vidcore_movinet.MoViNet.step]). Clips can have any number of frames and any
+    height and width; the published accuracy belongs to the clips of [`VARIANTS`][vidcore_movinet.VARIANTS].
 
     Residual branches are multiplied by learned scalars whose initial value is 0: until training or loaded weights
     change them, only the skip connections contribute.
 
     Args:
-        *args: Fields of :class:`~vidcore_movinet.variants.MoViNetConfig` in order, instead of ``config``.
+        *args: Fields of [`MoViNetConfig`][vidcore_movinet.MoViNetConfig] in order, instead of ``config``.
         config: Configuration of the network. Default: built from the other arguments.
-        **options: Fields of :class:`~vidcore_movinet.variants.MoViNetConfig` by name, instead of ``config``.
+        **options: Fields of [`MoViNetConfig`][vidcore_movinet.MoViNetConfig] by name, instead of ``config``.
 
     Raises:
         OptionError: An option has an invalid value.
@@ -140,7 +140,7 @@ class MoViNet(nn.Module):
         return torch.tensor([self.gate_slope, self.head == "swish"], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Set the activations of a state dict; see :meth:`use_activations`."""
+        """Set the activations of a state dict; see [`use_activations`][vidcore_movinet.MoViNet.use_activations]."""
         slope, swish = state.tolist()
         self.use_activations(slope, "swish" if swish else "hard_swish")
 
@@ -152,7 +152,7 @@ class MoViNet(nn.Module):
     def folded(self) -> MoViNet:
         """Return a copy for inference in eval mode, with batch normalisation and learned scalars merged into weights.
 
-        It computes the same outputs in fewer operations; see :mod:`~vidcore_movinet.folding`. It cannot be trained, and
+        It computes the same outputs in fewer operations; see ``vidcore_movinet.folding``. It cannot be trained, and
         its state dict fits no other network.
         """
         net = copy.deepcopy(self).eval()
@@ -224,7 +224,8 @@ class MoViNet(nn.Module):
 
         Args:
             frames: (B, 3, t, H, W) float, RGB in [0, 1]; any number of frames, each frame of a video once.
-            state: From :meth:`init_state` for the same B, H and W, or from the last step. It is not modified.
+            state: From [`init_state`][vidcore_movinet.MoViNet.init_state] for the same B, H and W, or from the last
+                step. It is not modified.
 
         Returns:
             (B, K) logits after the last frame, and the new state.
@@ -236,7 +237,7 @@ class MoViNet(nn.Module):
         return self.classify(averages[:, -1]), state
 
     def features(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Compute the features up to and including each frame, (B, t, P), and the new state; see :meth:`step`."""
+        """Compute the features up to and including each frame, (B, t, P), and the new state; see ``step``."""
         self._check_stream()
         check_clip(frames, "MoViNet")
         if len(frames) != len(state["seen"]):

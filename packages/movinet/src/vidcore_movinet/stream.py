@@ -81,7 +81,7 @@ class ImageConvNorm(nn.Module):
 
 
 class ImagePool(nn.Module):
-    """:class:`~vidcore_movinet.layers.SamePool` of images with the channels last."""
+    """``vidcore_movinet.layers.SamePool`` of images with the channels last."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute (N, H / 2, W / 2, C), rounded up, of images (N, H, W, C)."""
@@ -211,7 +211,7 @@ class CausalSqueezeExcite(nn.Module):
         channels: C, number of channels.
         frame: Whether the gate also depends on the average of the current frame, as in (2+1)D networks.
         position: Whether a positional encoding of the frame index is added.
-        gate_slope: Slope of the gate's hard sigmoid; see :class:`~vidcore_movinet.variants.MoViNetConfig`.
+        gate_slope: Slope of the gate's hard sigmoid; see [`MoViNetConfig`][vidcore_movinet.MoViNetConfig].
     """
 
     def __init__(self, channels: int, frame: bool, position: bool, gate_slope: float) -> None:
@@ -224,7 +224,7 @@ class CausalSqueezeExcite(nn.Module):
         self.frame, self.gate_slope = frame, gate_slope
 
     def forward(self, x: Tensor, state: State, counts: Tensor) -> tuple[Tensor, State]:
-        """Scale the channels of frames (B·T, H, W, C); see :func:`cumulative_average` for ``counts``."""
+        """Scale the channels of frames (B·T, H, W, C); see ``cumulative_average`` for ``counts``."""
         context, mean = self.context(x, state, counts)
         logits = self.expand(F.hardswish(self.reduce(context)))
         gate = (self.gate_slope * logits + 0.5).clamp(0, 1)
@@ -241,7 +241,7 @@ class CausalSqueezeExcite(nn.Module):
 
 
 class StreamBottleneck(nn.Module):
-    """:class:`~vidcore_movinet.layers.Bottleneck` with causal operations.
+    """``vidcore_movinet.layers.Bottleneck`` with causal operations.
 
     Args:
         in_channels: Channels of the input.

@@ -342,7 +342,7 @@ class MoViNetConfig:
     """Everything that determines a MoViNet network.
 
     Args:
-        variant: Name of the variant in :data:`VARIANTS`: ``t0``, or ``a0`` to ``a5``.
+        variant: Name of the variant in [`VARIANTS`][vidcore_movinet.VARIANTS]: ``t0``, or ``a0`` to ``a5``.
         num_classes: K, number of classes.
         stream: Whether the network is a stream network: causal, and able to process a video frame by frame.
         dropout: Dropout probability before the classifier. None: the variant's.
@@ -358,7 +358,7 @@ class MoViNetConfig:
             squeeze-and-excitation: 1/6 in the official code, 0.2 in the released weights.
         head: For stream networks. Activation before the classifier: ``swish`` (the official default) or
             ``hard_swish``, as in the rest of the network. The authors' configurations have
-            :attr:`Variant.stream_head`. Base networks use swish throughout.
+            ``Variant.stream_head``. Base networks use swish throughout.
 
     Raises:
         OptionError: The variant or ``head`` is unknown, ``gate_slope`` is not positive, or one of the two is

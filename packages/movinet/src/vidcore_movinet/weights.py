@@ -24,7 +24,8 @@ from vidcore_movinet.variants import VARIANTS
 RELEASED: dict[str, Any] = {"gate_slope": 0.2, "head": "swish"}
 """Activations of the released weights of stream networks."""
 EARLIER = torch.tensor([1 / 6, 0], dtype=torch.float64)
-"""Activations (:meth:`MoViNet.get_extra_state`) of files from before weights contained them: 1/6 and hard swish."""
+"""Activations ([`MoViNet.get_extra_state`][vidcore_movinet.MoViNet.get_extra_state]) of files from before weights
+contained them: 1/6 and hard swish."""
 
 _OFFICIAL = "https://storage.googleapis.com/tf_model_garden/vision/movinet"
 _PORT = "https://github.com/Atze00/MoViNet-pytorch/raw/c2d1edf48fc6c5259707f9d833f22171b4f63493/weights"
@@ -108,7 +109,7 @@ def load_tensorflow_variables(net: MoViNet, variables: Mapping[str, np.ndarray])
 def load_port_state_dict(net: MoViNet, state_dict: Mapping[str, Tensor]) -> None:
     """Copy a state dict of the widely used PyTorch port Atze00/MoViNet-pytorch into a network.
 
-    The port's stream weights are the released ones: a stream network gets their activations (:data:`RELEASED`).
+    The port's stream weights are the released ones: a stream network gets their activations (``RELEASED``).
 
     Args:
         net: Network of the same variant, kind (base or stream) and number of classes.
@@ -170,10 +171,10 @@ def read_foreign(path: str | Path, like: MoViNet, variant: str) -> dict[str, Ten
     """Read a weights file of the official code, of the port or of vidcore as a state dict of vidcore.
 
     Args:
-        path: File that :func:`vidcore.weights.tensorflow.read_variables` or :func:`vidcore.weights.read_weights` reads.
+        path: File that ``vidcore.weights.tensorflow.read_variables`` or [`vidcore.weights.read_weights`][] reads.
         like: Network for which the weights are; the file can have another number of classes. TensorFlow's variables do
             not contain their activations: they get this network's. Files of vidcore without activations get
-            :data:`EARLIER`.
+            ``EARLIER``.
         variant: Variant of the network.
 
     Raises:

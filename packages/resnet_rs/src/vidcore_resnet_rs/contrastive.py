@@ -40,7 +40,7 @@ class ContrastiveModule(VideoModule):
 
     Args:
         task: Task of the data; not used.
-        depth: See :class:`~vidcore_resnet_rs.variants.ResNetRSConfig`, as for all arguments up to ``checkpointing``.
+        depth: See [`ResNetRSConfig`][vidcore_resnet_rs.ResNetRSConfig], as for all arguments up to ``checkpointing``.
         stem: ``v1`` or ``v0``. The CVRL paper uses ``v0`` without squeeze-excitation and self-gating.
         se_ratio: Hidden channels of squeeze-excitation as a share of the output channels. 0: no squeeze-excitation.
         gating: ``last``, ``all`` or ``none``.
@@ -50,7 +50,7 @@ class ContrastiveModule(VideoModule):
         hidden: Width of the three hidden layers of the projection head.
         dimensions: D, dimension of the embeddings.
         temperature: Temperature by which cosine similarities are divided.
-        **kwargs: See :class:`vidcore.VideoModule`.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule].
 
     Raises:
         OptionError: An option has an invalid value.
@@ -123,7 +123,7 @@ class ContrastiveModule(VideoModule):
             self.log(f"val/{name}", value, batch_size=len(batch["ids"]), prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Do nothing: :meth:`validation_step` logs the metrics."""
+        """Do nothing: ``validation_step`` logs the metrics."""
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Not supported.
@@ -134,7 +134,7 @@ class ContrastiveModule(VideoModule):
         raise NO_CLASSES
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Any]]:
-        """Not supported; see :meth:`test_step`."""
+        """Not supported; see [`test_step`][vidcore_resnet_rs.contrastive.ContrastiveModule.test_step]."""
         raise NO_CLASSES
 
 

@@ -40,7 +40,7 @@ class ResNetRSModule(VideoModule):
 
     Args:
         task: Task of the data.
-        depth: See :class:`~vidcore_resnet_rs.variants.ResNetRSConfig`, as for all arguments up to ``checkpointing``.
+        depth: See [`ResNetRSConfig`][vidcore_resnet_rs.ResNetRSConfig], as for all arguments up to ``checkpointing``.
         stem: ``v1`` or ``v0``.
         pool_temporal_stride: 1 or 2.
         se_ratio: Hidden channels of squeeze-excitation as a share of the output channels. 0: no squeeze-excitation.
@@ -56,7 +56,8 @@ class ResNetRSModule(VideoModule):
         channels_last: Keep weights in the channels-last memory format. Convolutions on a CPU always use it.
         compile: Compile the network with ``torch.compile`` when training or testing starts.
         linear_probe: Train only the classifier, on features scaled to length 1 (Qian et al., CVPR 2021).
-        **kwargs: See :class:`vidcore.VideoModule`. ``weights`` can be a checkpoint of ``resnet_rs_cvrl``.
+        **kwargs: See [`vidcore.VideoModule`][vidcore.module.VideoModule]. ``weights`` can be a checkpoint of
+            ``resnet_rs_cvrl``.
 
     Raises:
         OptionError: An option has an invalid value.
@@ -107,7 +108,7 @@ class ResNetRSModule(VideoModule):
         return Output(logits=self.net.classify(F.normalize(features) if self.linear_probe else features))
 
     def setup(self, stage: str) -> None:
-        """Compile the bottlenecks if ``compile`` is set; see :meth:`ResNetRS3D.compile_bottlenecks`."""
+        """Compile the bottlenecks if ``compile`` is set; see ``ResNetRS3D.compile_bottlenecks``."""
         super().setup(stage)
         if self.compile_network:
             self.costs()  # first: MACs of compiled modules cannot be counted
@@ -121,7 +122,8 @@ class ResNetRSModule(VideoModule):
         """Load weights; those of contrastive pre-training have no classifier.
 
         Args:
-            path: See :meth:`vidcore.VideoModule.load_weights`; also a checkpoint of ``resnet_rs_cvrl``.
+            path: See [`vidcore.VideoModule.load_weights`][vidcore.module.VideoModule.load_weights]; also a checkpoint
+                of ``resnet_rs_cvrl``.
 
         Returns:
             Names of the parameters that keep their initial values.

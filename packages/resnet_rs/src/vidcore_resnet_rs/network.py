@@ -22,9 +22,9 @@ class ResNetRS3D(nn.Module):
     number of frames and any height and width.
 
     Args:
-        *args: Fields of :class:`ResNetRSConfig` in order, instead of ``config``.
+        *args: Fields of [`ResNetRSConfig`][vidcore_resnet_rs.ResNetRSConfig] in order, instead of ``config``.
         config: Configuration of the network. Default: built from the other arguments.
-        **options: Fields of :class:`ResNetRSConfig` by name, instead of ``config``.
+        **options: Fields of [`ResNetRSConfig`][vidcore_resnet_rs.ResNetRSConfig] by name, instead of ``config``.
 
     Raises:
         OptionError: An option has an invalid value.

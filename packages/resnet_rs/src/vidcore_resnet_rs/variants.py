@@ -149,7 +149,7 @@ def scaled(gmacs: float, size: int = 224) -> Step:
 
 
 def macs(depth: int, frames: int, size: int, num_classes: int = 400, pool_temporal_stride: int = 1) -> int:
-    """Compute the MACs per clip in closed form, for the default options of :class:`ResNetRSConfig`.
+    """Compute the MACs per clip in closed form, for the default options of ``ResNetRSConfig``.
 
     Args:
         depth: Number of layers.

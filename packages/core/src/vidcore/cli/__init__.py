@@ -146,7 +146,7 @@ def _drop_output() -> None:
 
 @contextmanager
 def without_noise() -> Iterator[None]:
-    """Hide :data:`NOISE`, and what Lightning tells of itself."""
+    """Hide ``NOISE``, and what Lightning tells of itself."""
     names = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
     loggers = [logging.getLogger(name) for name in names]
     try:

@@ -71,7 +71,7 @@ def parsed(text: str, where: str) -> tuple[dict[str, Any], dict[tuple[str, ...],
         Both, kept for the next call: not to be changed.
 
     Raises:
-        UsageError: See :func:`read_config`.
+        UsageError: See ``read_config``.
     """
     try:
         loader = yaml.SafeLoader(text)

@@ -1,6 +1,6 @@
 """Environment variables of ``vid``.
 
-They are ``VID_PLUGINS``, those of :mod:`vidcore.video.limits`, and ``VID_COMMAND__OPTION`` of ``fit``, ``validate`` and
+They are ``VID_PLUGINS``, those of ``vidcore.video.limits``, and ``VID_COMMAND__OPTION`` of ``fit``, ``validate`` and
 ``test``.
 
 Imports no torch.
@@ -25,7 +25,7 @@ _OTHERS = (
     *("VID_PLUGINS", "VID_MAX_PIXELS", "VID_MAX_CLIP_PIXELS", "VID_MAX_FRAMES", "VID_MAX_STATE_BYTES"),
     "VID_MAX_UNPACKED_BYTES",
 )
-"""Variables of every command: the plugins, and the limits of :mod:`vidcore.video.limits`, which imports torch."""
+"""Variables of every command: the plugins, and the limits of ``vidcore.video.limits``, which imports torch."""
 
 
 def unused() -> list[str]:

@@ -58,9 +58,9 @@ def run(
         chosen: The class paths of model and data.
         continued: The folder of the run that a training goes on with; None: it is a new run.
         evaluated: The checkpoint that is evaluated, if any.
-        whole: See :func:`vidcore.cli.train.run`.
+        whole: See ``vidcore.cli.train.run``.
         saved: Arguments of the data that are a checkpoint's; its folders are only read.
-        quiet: See :func:`vidcore.cli.train.run`.
+        quiet: See ``vidcore.cli.train.run``.
 
     Returns:
         The finished run.
@@ -101,7 +101,7 @@ def run(
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Turn errors of Lightning and W&B about their settings into a :class:`UsageError`."""
+    """Turn errors of Lightning and W&B about their settings into a [`UsageError`][vidcore.errors.UsageError]."""
     try:
         yield
     except MisconfigurationException as error:
@@ -208,7 +208,7 @@ class VidCLI(LightningCLI):
         parser.link_arguments("data", "model.init_args.task", compute_fn=self.task_from, apply_on="instantiate")
 
     def parse_arguments(self, parser: VidParser, args: Any) -> None:  # type: ignore[override]
-        """Parses what :func:`run` was given, never ``sys.argv``, which processes of a distributed run start from."""
+        """Parses what ``run`` was given, never ``sys.argv``, which processes of a distributed run start from."""
         try:
             self.config = parser.parse_args(args)
         except UsageError:

@@ -161,7 +161,7 @@ def chosen(command: str, arguments: Sequence[str]) -> dict[str, str]:
 
     Raises:
         PluginError: A name is not installed.
-        UsageError: See :func:`vidcore.cli.configs.read_config`.
+        UsageError: See ``vidcore.cli.configs.read_config``.
     """
     found: dict[str, str] = {}
     for option in GROUPS:

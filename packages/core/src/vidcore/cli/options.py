@@ -178,7 +178,7 @@ def _check_path(where: str, path: Path, chosen: Mapping[str, str]) -> None:
 
 @contextmanager
 def full_names(chosen: Mapping[str, str], argv: Sequence[str]) -> Iterator[None]:
-    """Complete the option at the beginning of an :class:`OptionError`: ``dropout …`` to ``--model.dropout …``.
+    """Complete the option at the beginning of an ``OptionError``: ``dropout …`` to ``--model.dropout …``.
 
     Args:
         chosen: The class paths of model and data, so far as known.

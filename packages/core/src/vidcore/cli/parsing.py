@@ -34,12 +34,12 @@ the model:
 
 
 def number_in(interval: str) -> Callable[[str], float]:
-    """The type of an option that is a number in an interval, see :mod:`vidcore.ranges`."""
+    """The type of an option that is a number in an interval, see ``vidcore.ranges``."""
     return functools.partial(_number, float, "a number", interval)
 
 
 def whole_in(interval: str) -> Callable[[str], int]:
-    """The type of an option that is a whole number in an interval, see :mod:`vidcore.ranges`."""
+    """The type of an option that is a whole number in an interval, see ``vidcore.ranges``."""
     return functools.partial(_number, int, "a whole number", interval)
 
 
@@ -54,7 +54,7 @@ def _number(kind: Callable[[str], N], called: str, interval: str, text: str) -> 
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are :class:`UsageError`; options cannot be abbreviated."""
+    """An argparse parser whose errors are [`UsageError`][vidcore.errors.UsageError]; options cannot be abbreviated."""
 
     def __init__(self, command: str, description: str, **kwargs: Any) -> None:
         super().__init__(prog=f"vid {command}", description=description, allow_abbrev=False, **kwargs)
@@ -163,7 +163,7 @@ def load_model(arguments: argparse.Namespace, trained: bool = False) -> VideoMod
     """The model that the arguments name, on the CPU and in eval mode.
 
     Args:
-        arguments: From :meth:`ModelParser.parse`.
+        arguments: From ``ModelParser.parse``.
         trained: Refuse a model whose weights, or whose classifier's, are as initialised.
 
     Raises:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(command: str, argv: list[str], whole: bool = True) -> int:
-    """Run ``vid fit``, ``validate`` or ``test``; see :func:`run` for the arguments.
+    """Run ``vid fit``, ``validate`` or ``test``; see ``run`` for the arguments.
 
     Returns:
         The exit status: 1 if a sample to evaluate could not be read.

@@ -23,7 +23,8 @@ def video_scores(logits: Tensor, task: Task, videos: Tensor | None = None, weigh
 
     Probabilities of float32 round to 1 from a logit of 17 on, so that ranking by them would find ties. Their logarithm
     (``single_label``) or log-odds (``multi_label``; of a single view these are its logits) rank equally and do not
-    saturate. :func:`probabilities` converts the result, which can itself be averaged again as logits.
+    saturate. [`probabilities`][vidcore.metrics.probabilities] converts the result, which can itself be averaged again
+    as logits.
 
     Args:
         logits: (N, K) of N views, any floating-point dtype.
@@ -51,7 +52,7 @@ def video_scores(logits: Tensor, task: Task, videos: Tensor | None = None, weigh
 
 
 def probabilities(scores: Tensor, task: Task) -> Tensor:
-    """From :func:`video_scores` (..., K) to float32 probabilities in [0, 1]."""
+    """From [`video_scores`][vidcore.metrics.video_scores] (..., K) to float32 probabilities in [0, 1]."""
     return (scores.exp() if task.kind == "single_label" else scores.sigmoid()).float()
 
 
@@ -85,8 +86,8 @@ class ClassificationMetrics(Metric):
     """Top-1, top-5 and mean class accuracy, or mean average precision where several classes may hold.
 
     The probabilities of a video's views are averaged before they are judged, across processes too; a video that a
-    distributed sampler repeats to fill a batch counts once. Videos and classes are ranked by :func:`video_scores`,
-    which do not saturate.
+    distributed sampler repeats to fill a batch counts once. Videos and classes are ranked by
+    [`video_scores`][vidcore.metrics.video_scores], which do not saturate.
 
     ``compute`` returns fractions in [0, 1]: ``top1``, ``top5`` (with more than five classes) and ``mean_class`` (mean
     over the classes that occur of the accuracy within each), or ``map``; NaN where any logit is NaN.
@@ -96,7 +97,8 @@ class ClassificationMetrics(Metric):
     logits: list[Tensor]
     targets: list[Tensor]
     judged: tuple[Tensor, Tensor] | None = None
-    """After ``compute``: :func:`video_scores` (N, K) and the targets of the N videos that it judged, for reports."""
+    """After ``compute``: [`video_scores`][vidcore.metrics.video_scores] (N, K) and the targets of the N videos that it
+    judged, for reports."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()

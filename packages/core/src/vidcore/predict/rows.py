@@ -25,7 +25,7 @@ def as_line(row: Row) -> bytes:
 
 
 class RowFile:
-    """Appends rows to a JSON Lines file; each is there, whole, when :meth:`write` returns.
+    """Appends rows to a JSON Lines file; each is there, whole, when ``write`` returns.
 
     Args:
         path: The file; it is opened with the first row.
@@ -133,7 +133,7 @@ class Output:
             The rows.
 
         Raises:
-            UserError: As :meth:`read`; or the system refuses, and all files are as they were.
+            UserError: As ``read``; or the system refuses, and all files are as they were.
         """
         place = {printable(redacted(path)): number for number, path in enumerate(paths)}
         rows = sorted(self.read(), key=lambda row: place.get(row["path"], -1))

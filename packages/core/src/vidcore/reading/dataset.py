@@ -51,7 +51,7 @@ class _Decoded:
 
 
 class VideoDataset(Dataset[dict[str, Any]]):
-    """Samples as a model wants to see them; usable with a plain ``DataLoader`` and :meth:`collate`.
+    """Samples as a model wants to see them; usable with a plain ``DataLoader`` and ``collate``.
 
     Args:
         samples: What to read.
@@ -63,7 +63,7 @@ class VideoDataset(Dataset[dict[str, Any]]):
         views: Clips a video, spread over time; evaluation only.
         crops: Crops a clip, 1 (centre) or 3 (along the longer side); evaluation only.
         short: What fills a clip that is longer than its video: ``loop`` starts again, ``clamp`` repeats the last frame.
-        decoder: Which library reads the files, see :func:`vidcore.video.open_video`.
+        decoder: Which library reads the files, see [`vidcore.video.open_video`][vidcore.video.decoder.open_video].
         timeout: Seconds after which a sample counts as unreadable; this process does not try its file again. Computing
             flow does not count.
         flow: Where optical flow comes from, for models that take it.

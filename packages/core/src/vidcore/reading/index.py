@@ -45,10 +45,10 @@ class SampleIndex(Sequence[Sample]):
     """Samples in columns. It gives equal ones back, but for labels (int, and tuples of int) and arrays (numpy's).
 
     Args:
-        arrays: What :meth:`of` makes. N pieces of different length lie one after the other in ``NAME``, and where they
-            begin and end in ``NAME.offsets`` (N + 1,) int64. Text is UTF-8, uint8. ``kind`` (N,) uint8 tells what a
-            target is; class indices are in ``target``, what a mapping holds in ``target.KEY``. Columns of numbers are
-            (N,) float64 with NaN for None, and left out where all are.
+        arrays: What [`of`][vidcore.reading.index.SampleIndex.of] makes. N pieces of different length lie one after the
+            other in ``NAME``, and where they begin and end in ``NAME.offsets`` (N + 1,) int64. Text is UTF-8, uint8.
+            ``kind`` (N,) uint8 tells what a target is; class indices are in ``target``, what a mapping holds in
+            ``target.KEY``. Columns of numbers are (N,) float64 with NaN for None, and left out where all are.
         file: Where the arrays were mapped from, which is sent to spawned workers in place of them.
     """
 
@@ -201,7 +201,7 @@ def save_index(path: Path, splits: Mapping[str, SampleIndex], about: Mapping[str
 
 
 def load_index(path: str | Path) -> tuple[dict[str, SampleIndex], dict[str, str]]:
-    """Maps the file that :func:`save_index` wrote into memory.
+    """Maps the file that [`save_index`][vidcore.reading.index.save_index] wrote into memory.
 
     Returns:
         An index for each split, and what was kept with them.

@@ -33,7 +33,7 @@ class Loader(DataLoader[Any]):
 
 
 class _Lost(ExceptionWrapper):
-    """Sent in place of a batch; torch calls :meth:`reraise` in the main process."""
+    """Sent in place of a batch; torch calls ``reraise`` in the main process."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -36,7 +36,7 @@ class StreamTests(Suite):
 
     @torch.no_grad()
     def test_steps_return_outputs(self) -> None:
-        """``step`` returns an :class:`~vidcore.Output` whose logits, usage and trace are of the frames it was given."""
+        """``step`` returns an ``Output`` whose logits, usage and trace are of the frames it was given."""
         model, clip = self.streaming()
         rows, sizes = len(clip), (clip.shape[3], clip.shape[4])
         name = type(model).__name__

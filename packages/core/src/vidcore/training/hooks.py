@@ -24,10 +24,10 @@ from vidcore.video.flow import FlowSource
 
 
 class StagedTraining(LightningModule):
-    """Base class of :class:`vidcore.VideoModule` with the hooks of a training in stages that can be resumed."""
+    """Base class of ``vidcore.VideoModule`` with the hooks of a training in stages that can be resumed."""
 
     optim: Optim
-    """The optimiser of a training without :meth:`stages`."""
+    """The optimiser of a training without ``stages``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class StagedTraining(LightningModule):
         self.first_batch = 0
         """Batch of that epoch with which training continues."""
         self.flow_source: Mapping[str, Any] = {}
-        """Fields of the :class:`~vidcore.video.flow.FlowSource` of the training that a checkpoint comes from."""
+        """Fields of the [`FlowSource`][vidcore.video.flow.FlowSource] of the training that a checkpoint comes from."""
         self.step_in_batch = 0
         """Number of the optimiser step within the batch, see ``Stage.steps_per_batch``."""
         self._stage = 0
@@ -47,7 +47,7 @@ class StagedTraining(LightningModule):
         self._unreadable = 0
 
     def stages(self) -> Sequence[Stage]:
-        """Return the stages of training in order; empty: one stage, all parameters, :attr:`optim`."""
+        """Return the stages of training in order; empty: one stage, all parameters, ``optim``."""
         return ()
 
     def setup(self, stage: str) -> None:
@@ -70,7 +70,7 @@ class StagedTraining(LightningModule):
         resume.check_batches(self._epoch_batches, self.trainer.num_training_batches)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The moving average of the weights, where :attr:`optim` asks for it."""
+        """The moving average of the weights, where ``optim`` asks for it."""
         return [EMAWeightAveraging(decay=self.optim.ema)] if self.optim.ema else []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

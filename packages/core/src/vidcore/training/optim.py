@@ -74,19 +74,19 @@ class Optim:
         """Build the optimiser over the trainable parameters, and its schedule.
 
         Args:
-            parameters: Parameters, or their names with them, which :attr:`factors` need; those that do not require
+            parameters: Parameters, or their names with them, which ``factors`` need; those that do not require
                 gradients are left out.
             total_steps: Length of the schedule in optimiser steps; None: the training has no last step.
-            epoch_steps: Optimiser steps of one epoch, see :class:`Schedule`.
+            epoch_steps: Optimiser steps of one epoch, see [`Schedule`][vidcore.training.optim.Schedule].
 
         Raises:
-            UserError: A pattern of :attr:`factors` matches no parameter.
+            UserError: A pattern of ``factors`` matches no parameter.
         """
         optimizer = self.optimizer(parameters)
         return optimizer, Schedule(optimizer, self.curve(total_steps, epoch_steps), epoch_steps)
 
     def optimizer(self, parameters: Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
-        """Build the optimiser alone, see :meth:`build`."""
+        """Build the optimiser alone, see [`build`][vidcore.training.optim.Optim.build]."""
         named = [each if isinstance(each, tuple) else ("", each) for each in parameters]
         parts: dict[str, list[nn.Parameter]] = {} if self.factors else {"": []}
         matched = set()
@@ -116,7 +116,7 @@ class Optim:
         return torch.optim.RMSprop(groups, lr=self.lr, momentum=self.momentum)
 
     def curve(self, total_steps: int | None, epoch_steps: int | None = None) -> Callable[[int], float]:
-        """Return the schedule as a function from the step to the share of the peak rate, see :meth:`build`."""
+        """Return the schedule as a function from the step to the share of the peak rate, see ``build``."""
         warmup = int(self.warmup * (total_steps or epoch_steps or 0))
 
         def share(step: int) -> float:
@@ -202,7 +202,7 @@ class JointOptimizer(Optimizer):
         self._share()
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """See :class:`torch.optim.Optimizer`."""
+        """See ``torch.optim.Optimizer``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -259,13 +259,13 @@ class Stage:
 
     @property
     def parts(self) -> tuple[Turn, ...]:
-        """The optimisers with the parameters that each trains: :attr:`turns`, or the only one."""
+        """The optimisers with the parameters that each trains: ``turns``, or the only one."""
         return self.turns or (Turn(self.optim, self.trains),)
 
     def build(
         self, parameters: Iterable[tuple[str, nn.Parameter]], total_steps: int | None, epoch_steps: int | None = None
     ) -> tuple[Optimizer, Schedule]:
-        """Build the stage's optimiser and its schedule, see :meth:`Optim.build`.
+        """Build the stage's optimiser and its schedule, see [`Optim.build`][vidcore.training.optim.Optim.build].
 
         Raises:
             UserError: Two turns train one parameter, or a turn none.

@@ -56,12 +56,12 @@ def resume(checkpoint: dict[str, Any], stages: Sequence[Mapping[str, Any]], epoc
     Args:
         checkpoint: The training's checkpoint. ``state_dict`` becomes the weights in training if it holds their moving
             average and the resumed training has none.
-        stages: The stages that the training is resumed with, see :func:`recorded`.
+        stages: The stages that the training is resumed with, see ``recorded``.
         epochs: Number of epochs that the training has begun.
         trainer: The trainer of the resumed training.
 
     Raises:
-        UserError: See :func:`check_resumed`.
+        UserError: See ``check_resumed``.
     """
     try:
         check_resumed(checkpoint, stages, epochs, trainer.max_epochs, trainer.max_steps)

@@ -43,7 +43,7 @@ class RMSpropTF(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """See :class:`torch.optim.Optimizer`."""
+        """See ``torch.optim.Optimizer``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

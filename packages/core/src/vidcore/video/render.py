@@ -87,7 +87,7 @@ def _decided(
 
 
 def boxes_in(detections: Sequence[Mapping[str, Any]], frame: int) -> dict[str, Any]:
-    """Return the detections of one frame with a score of at least :data:`DRAWN_SCORE`, as :func:`draw` takes them.
+    """Return the detections of one frame with a score of at least ``DRAWN_SCORE``, as ``draw`` takes them.
 
     Args:
         detections: As in the rows of ``vid predict``: ``frame``, ``class``, ``score`` and ``box``.

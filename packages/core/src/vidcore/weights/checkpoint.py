@@ -23,7 +23,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         UserError: No such file, not a checkpoint, not one of a VideoModule, or its hyperparameters name code to run
-            (:func:`~vidcore.hparams.require_harmless`).
+            (``vidcore.hparams.require_harmless``).
     """
     checkpoint = load_safely(path, "checkpoint")
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
@@ -100,7 +100,7 @@ def require_trusted(config: Mapping[str, Any], chosen: Mapping[str, str], path: 
     """Refuses a config of a checkpoint that would have code imported which the user did not ask for.
 
     Args:
-        config: From :func:`config_of`.
+        config: From [`config_of`][vidcore.weights.checkpoint.config_of].
         chosen: The class paths that the user named, by part.
         path: The checkpoint, for the error.
 
@@ -129,7 +129,7 @@ def class_in(path: str | Path, part: str, base: type[_T]) -> type[_T]:
         base: What it must be a subclass of.
 
     Raises:
-        UserError: See :func:`read_checkpoint`; or it names no such class.
+        UserError: See [`read_checkpoint`][vidcore.weights.checkpoint.read_checkpoint]; or it names no such class.
     """
     class_path = str(read_checkpoint(path).get(part, {}).get("_class_path"))
     module, _, name = class_path.rpartition(".")

@@ -24,7 +24,7 @@ _NEEDS_TENSORFLOW = (
 
 
 def is_tensorflow(path: str | Path) -> bool:
-    """Whether the file's name is one that :func:`read_variables` reads."""
+    """Whether the file's name is one that ``read_variables`` reads."""
     return Path(path).name.endswith((".npz", ".index", ".tar.gz", ".tgz"))
 
 
