@@ -127,7 +127,7 @@ def test_what_cannot_exit(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         ([], "the following arguments are required: --ckpt_path"),
-        (["--ckpt_path", "a.ckpt", "--budgets", "1,x"], "--budgets 1,x are no numbers"),
+        (["--ckpt_path", "a.ckpt", "--budgets", "1,x"], "--budgets must be a number, got x"),
         (["--ckpt_path", "a.ckpt", "--save", "b.ckpt"], "--save needs one budget, not 0"),
         (["--ckpt_path", "a.ckpt", "--save", "a.ckpt", "--budgets", "1"], "is the checkpoint itself"),
         (["--ckpt_path", "a.ckpt"], "no checkpoint at a.ckpt"),
