@@ -456,3 +456,9 @@ def test_sigterm_in_a_training(capsys, monkeypatch):
     monkeypatch.setattr(MeanColour, "training_step", terminated)
     assert main(fit()) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "vid: terminated"
+
+
+def test_a_table_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    assert main(["flops", "--model", "mean"]) == 0
+    assert "parameters" in capsys.readouterr().out

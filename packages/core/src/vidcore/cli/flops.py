@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from vidcore.cli.listing import console
 from vidcore.cli.parsing import ModelParser, load_model
 
 
@@ -42,7 +43,6 @@ def report(model: Any) -> dict[str, Any]:
 
 def show(model: Any) -> None:
     """The report as a table."""
-    from rich.console import Console
     from rich.table import Table
 
     from vidcore.flops import cost_table
@@ -50,19 +50,19 @@ def show(model: Any) -> None:
     spec = model.clip_spec
     rate = f"{spec.fps:g} fps" if spec.fps else f"stride {spec.stride}"
     title = f"{spec.segments} × {spec.frames} frames, {rate}, {spec.size}², {model.task.num_classes} classes"
-    console = Console()
+    wide = console()
     parts = {name: (part, model.costs()[name]) for name, (part, _) in model.components().items()}
-    console.print(cost_table(title, parts, model.calls_per_clip() or None, model.num_parameters()))
+    wide.print(cost_table(title, parts, model.calls_per_clip() or None, model.num_parameters()))
     for name, value in model.published().items():
         unit = {"gmacs": "GFLOPs (MACs)"}.get(name, name)
-        console.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
+        wide.print(f"published: {value:,g} {unit}" if name == "gmacs" else f"published: {unit} {value:,}")
     if family := model.family():
         headings = (_HEADINGS.get(name, name) for name in family[0])
         classes = model.reference(**model.hparams).num_classes
         table = Table(*headings, title=f"the family, {classes} classes")
         for row in family:
             table.add_row(*(_figure(value) for value in row.values()))
-        console.print(table)
+        wide.print(table)
 
 
 _HEADINGS = {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vidcore import plugins
 from vidcore.cli.parsing import Parser
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 KINDS = {group.rpartition(".")[2]: group for group in plugins.GROUPS}
 """What ``vid list`` calls the entry-point groups."""
@@ -62,3 +66,12 @@ def print_table(columns: Sequence[str], found: Sequence[Mapping[str, str]]) -> N
     widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def console() -> Console:
+    """A console of rich at least 80 characters wide: a narrower table would be cut until nothing is left."""
+    from rich.console import Console
+
+    wide = Console()
+    wide.width = max(wide.width, 80)
+    return wide

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vidcore.cli.listing import console
 from vidcore.cli.parsing import ModelParser, load_model, whole_in
 from vidcore.files import expand_paths
 
@@ -45,7 +46,6 @@ def main(command: str, argv: list[str]) -> None:
 
 def show(report: dict[str, Any]) -> None:
     """The report as a table, and a line on the MACs."""
-    from rich.console import Console
     from rich.table import Table
 
     clip = report["clip"]
@@ -62,7 +62,7 @@ def show(report: dict[str, Any]) -> None:
         table.add_row(
             name, f"{row['median_ms']:,.2f}", f"{row['p95_ms']:,.2f}", f"{row['clips_per_second']:,.1f}", memory
         )
-    Console().print(table)
+    console().print(table)
     print(f"device: {report['device']}, {report['threads']} threads, torch {report['versions']['torch']}")
     print(f"parameters: {report['parameters']:,}")
     print(f"weights: {report['weights']}")
