@@ -147,7 +147,7 @@ def test_gradients_reach_all_parameters() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4, 32, 32), (1, 4, 3, 32, 32), (1, 1, 4, 32, 32)])
 def test_wrong_shapes(a0: nn.Module, shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), not \(" + ", ".join(map(str, shape))):
+    with pytest.raises(UserError, match=r"\(B, 3, T, H, W\), got \(" + ", ".join(map(str, shape))):
         a0(torch.rand(shape))
 
 

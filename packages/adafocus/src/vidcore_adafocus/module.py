@@ -167,11 +167,6 @@ class AdaFocusModule(VideoModule):
         self.variant = variant
         self.pretrained, self.lengths = pretrained, Stages.of(stages)
         self.reinforce, self.rates = Reinforce.of(reinforce), Rates.of(rates)
-        if spec.version == 2:
-            parts = {name: any(True for _ in getattr(self.net, name).parameters()) for name in asdict(self.rates)}
-            # Three letters: net and aux.
-            rates_of = {f"???.{name}.*": rate for name, rate in asdict(self.rates).items() if parts[name]}
-            self.optim = replace(self.optim, factors={**self.optim.factors, **rates_of})
         self.aux = nn.ModuleDict()
         """Classifiers of single frames, for training only."""
         if not (spec.shift and spec.version == 1):
@@ -279,10 +274,13 @@ class AdaFocusModule(VideoModule):
                 )
 
     def stages(self) -> Sequence[Stage]:
-        """V1's; V2 has one."""
-        if self.net.config.version == 2:
-            return ()
+        """Return V1's stages, or the only one of V2, which has no name."""
         lengths, optim = self.lengths, self.optim
+        if self.net.config.version == 2:
+            trained = {name for name in asdict(self.rates) if any(True for _ in getattr(self.net, name).parameters())}
+            # Three characters: net and aux.
+            rates = {f"???.{name}.*": rate for name, rate in asdict(self.rates).items() if name in trained}
+            return (Stage("", 0, replace(optim, factors={**optim.factors, **rates})),)
         adam = Optim("adamw", lengths.policy_lr, weight_decay=0.0, schedule="constant", warmup=0.0)
         classifier = ("net.head.*", *(("net.nothing",) if self.net.config.skips else ()))
         classified = (*classifier, "net.focus.*")
@@ -305,9 +303,8 @@ class AdaFocusModule(VideoModule):
 
     @property
     def training_stage(self) -> str:
-        """The name of the stage that training is in; of V2 empty."""
-        stages = self.stages()
-        return stages[self._stage].name if stages else ""
+        """Name of the stage that training is in; empty for V2."""
+        return self.stages()[self._stage].name
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch in the stage that training is in."""

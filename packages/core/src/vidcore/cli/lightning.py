@@ -187,7 +187,9 @@ class VidCLI(LightningCLI):
 
     def _discard(self) -> None:
         """Remove the folder, and the W&B run, of a run that failed before its first step."""
-        if self._made and not any(self._made[0].glob("unreadable_*.csv")):  # which the error names
+        # The error may name unreadable_*.csv; processes that were started for the training may have got further.
+        kept = ("unreadable_*.csv", "metrics.csv", "checkpoints/*")
+        if self._made and not any(path for pattern in kept for path in self._made[0].glob(pattern)):
             wandb_discards()
             shutil.rmtree(self._made[0], ignore_errors=True)
         self._remove_empty()
