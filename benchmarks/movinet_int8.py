@@ -34,6 +34,7 @@ def accuracy(engine: StepEngine, clips: list[tuple[str, str]]) -> tuple[float, f
             output, state = engine.step(clip[:, :, number : number + 1].contiguous(), state)
         seconds += time.perf_counter() - begin
         frames += clip.shape[2]
+        assert output.logits is not None
         right += engine.task.classes[int(output.logits.argmax())] == label
     return right / len(clips), 1000 * seconds / frames
 
