@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recorded import filled, names
 from torch import nn
 
 from vidcore_adafocus import AdaFocusNet
@@ -31,27 +31,12 @@ OPTIONS = {
 }
 
 
-def filled(net: nn.Module) -> nn.Module:
-    """The network in float64 and eval mode, with weights that do not depend on torch's generator."""
-    net = net.double().eval()
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if value.is_floating_point() and not name.endswith("_threshold") and "exit_thresholds" not in name:
-                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-                draws = np.random.RandomState(seed).uniform(-1, 1, value.numel()).reshape(tuple(value.shape))
-                scale = (3 / max(1, value[0].numel())) ** 0.5 if value.dim() > 1 else 0.1
-                offset = 1.0 if name.endswith("running_var") or (value.dim() == 1 and "weight" in name) else 0.0
-                value.copy_(torch.from_numpy(offset + scale * draws))
-    return net
-
-
 def record(net: nn.Module) -> dict[str, Any]:
     """What :data:`RECORDS` holds of a network."""
-    named = sorted([name, list(value.shape)] for name, value in net.state_dict().items())
     clip = np.random.RandomState(0).standard_normal((2, 3, 4, 64, 64))
     with torch.no_grad():
         logits = filled(net)(torch.from_numpy(clip)).logits
-    return {"names": hashlib.sha256(json.dumps(named).encode()).hexdigest(), "logits": logits.tolist()}
+    return {"names": names(net), "logits": logits.tolist()}
 
 
 @pytest.mark.parametrize("name", list(OPTIONS))

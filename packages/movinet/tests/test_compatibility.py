@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from recorded import filled, names
 
 from vidcore.streaming import stream
 from vidcore_movinet import MoViNet
@@ -33,30 +32,16 @@ SIZE = (40, 51)
 CHUNKS = (1, 1, 3, 1)
 
 
-def filled(net: nn.Module) -> nn.Module:
-    """Return the network in float64 and eval mode, with weights that do not depend on torch's generator."""
-    net = net.double().eval()
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if value.is_floating_point() and not name.endswith("_extra_state"):
-                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-                draws = np.random.RandomState(seed).uniform(-1, 1, value.numel()).reshape(tuple(value.shape))
-                scale = (3 / max(1, value[0].numel())) ** 0.5 if value.dim() > 1 else 0.1
-                offset = 1.0 if name.endswith("running_var") or (value.dim() == 1 and "weight" in name) else 0.0
-                value.copy_(torch.from_numpy(np.asarray((0.5 if value.dim() == 0 else offset) + scale * draws)))
-    return net
-
-
 def record(name: str, folded: bool = False) -> dict[str, Any]:
     """Compute an entry of :data:`RECORDS`; the logits of the folded network."""
     net = MoViNet(**{"variant": "a0", "num_classes": 3, **OPTIONS[name]})
-    named = sorted([key, list(value.shape)] for key, value in net.state_dict().items())
     clip = torch.from_numpy(np.random.RandomState(0).uniform(0, 1, (2, 3, sum(CHUNKS), *SIZE)))
+    parameters = names(net)
     net = filled(net)
     net = net.folded() if folded else net
     with torch.no_grad():
         found = {
-            "names": hashlib.sha256(json.dumps(named).encode()).hexdigest(),
+            "names": parameters,
             "logits": net(clip).tolist(),
         }
         if net.stream:

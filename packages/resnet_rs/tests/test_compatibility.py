@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recorded import filled, names
 from torch import nn
 
 from vidcore_resnet_rs import BLOCKS, ResNetRS3D
@@ -24,26 +24,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two temporal strides": {"pool_temporal_stride": 2},
     "temporal kernels": {"temporal_kernels": ((3,), (1, 3), (5, 1), (3,)), "se_ratio": 0.1},
 }
-
-
-def filled(net: nn.Module) -> nn.Module:
-    """Return the network in float64 and eval mode, with weights that do not depend on torch's generator."""
-    net = net.double().eval()
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if value.is_floating_point():
-                seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-                draws = np.random.RandomState(seed).uniform(-1, 1, value.numel()).reshape(tuple(value.shape))
-                scale = (3 / max(1, value[0].numel())) ** 0.5 if value.dim() > 1 else 0.1
-                offset = 1.0 if name.endswith("running_var") or (value.dim() == 1 and "weight" in name) else 0.0
-                value.copy_(torch.from_numpy(offset + scale * draws))
-    return net
-
-
-def names(net: nn.Module) -> str:
-    """Return the SHA-256 of the names and shapes in the state dict."""
-    named = sorted([name, list(value.shape)] for name, value in net.state_dict().items())
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def record(net: nn.Module) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from vidcore_movinet.stream import (
     CausalSqueezeExcite,
     ImageConvNorm,
     StreamBottleneck,
+    before_projection,
     buffered,
     causal_conv,
     check_size,
@@ -168,14 +169,8 @@ class FoldedStreamBottleneck(nn.Module):
 
     def forward(self, x: Tensor, state: State, counts: Tensor) -> tuple[Tensor, State]:
         """Compute the output frames and the new state; see ``StreamBottleneck.forward``."""
-        buffer: State = {}
-        residual = self.expansion(x)
-        if self.feature is not None:
-            residual = self.feature(residual)
-        if self.temporal is not None:
-            residual, buffer = self.temporal(residual, state)
-        residual, mean = self.se(residual, state, counts)
-        return add_pointwise(self.skip(x), residual, self.projection.conv.weight), {**buffer, **mean}
+        residual, after = before_projection(self, x, state, counts)
+        return add_pointwise(self.skip(x), residual, self.projection.conv.weight), after
 
 
 def hard_swish(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ tensors that is carried from one piece to the next; nothing is kept in the modul
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -240,6 +241,18 @@ class CausalSqueezeExcite(nn.Module):
         return context.to(self.reduce.weight.dtype), last
 
 
+def before_projection(block: Any, x: Tensor, state: State, counts: Tensor) -> tuple[Tensor, State]:
+    """Compute what a bottleneck, folded or not, does before its projection; see ``StreamBottleneck.forward``."""
+    buffer: State = {}
+    residual = block.expansion(x)
+    if block.feature is not None:
+        residual = block.feature(residual)
+    if block.temporal is not None:
+        residual, buffer = block.temporal(residual, state)
+    residual, mean = block.se(residual, state, counts)
+    return residual, {**buffer, **mean}
+
+
 class StreamBottleneck(nn.Module):
     """``vidcore_movinet.layers.Bottleneck`` with causal operations.
 
@@ -301,14 +314,8 @@ class StreamBottleneck(nn.Module):
         Returns:
             (B·T, H / stride, W / stride, C'), rounded up, and the new state.
         """
-        buffer: State = {}
-        residual = self.expansion(x)
-        if self.feature is not None:
-            residual = self.feature(residual)
-        if self.temporal is not None:
-            residual, buffer = self.temporal(residual, state)
-        residual, mean = self.se(residual, state, counts)
+        residual, after = before_projection(self, x, state, counts)
         residual = self.scale * self.projection(residual)
         if self.training:  # all frames of a video are dropped together
             residual = self.drop(residual.unflatten(0, (len(state["mean"]), -1))).flatten(0, 1)
-        return self.skip(x) + residual, {**buffer, **mean}
+        return self.skip(x) + residual, after
