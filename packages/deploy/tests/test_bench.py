@@ -16,7 +16,6 @@ from vidcore_deploy.bench import bench, device_of
 from vidcore_deploy.clips import given_or_made, read_batch
 from vidcore_deploy.commands.bench import verdict
 
-TESTS = Path(__file__).parent
 TASK = Task("single_label", tuple(colours.COLOURS))
 
 
@@ -97,14 +96,6 @@ def test_no_device(monkeypatch):
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
     with pytest.raises(UserError, match="no CUDA device"):
         device_of("gpu")
-
-
-@pytest.fixture
-def installed(fake_plugins, monkeypatch):
-    monkeypatch.syspath_prepend(str(TESTS))
-    module = "PLUGIN_API = 1\nfrom small_models import MeanColour\n"
-    fake_plugins.add("vidcore-small", {"vidcore.models": {"mean": "vid_small:MeanColour"}}, {"vid_small": module})
-    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-deploy")
 
 
 def test_the_command(installed, videos, tmp_path, capsys):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from pathlib import Path
 
 import colours
 import pytest
@@ -16,7 +15,6 @@ from vidcore_deploy import export as exporting
 from vidcore_deploy.clips import read_batch
 from vidcore_deploy.export import ExportError, export
 
-TESTS = Path(__file__).parent
 TASK = Task("single_label", tuple(colours.COLOURS))
 
 needs_onnx = pytest.mark.skipif(
@@ -136,14 +134,6 @@ def test_a_branch_on_data_is_named(videos, tmp_path, capfd):
 def test_a_detector_is_refused(videos, tmp_path):
     with pytest.raises(ExportError, match="BrightestSpot returns no logits"):
         export(BrightestSpot(Task("detection", ("spot",))), tmp_path / "model.pt2", videos)
-
-
-@pytest.fixture
-def installed(fake_plugins, monkeypatch):
-    monkeypatch.syspath_prepend(str(TESTS))
-    module = "PLUGIN_API = 1\nfrom small_models import MeanColour\n"
-    fake_plugins.add("vidcore-small", {"vidcore.models": {"mean": "vid_small:MeanColour"}}, {"vid_small": module})
-    monkeypatch.setenv("VID_PLUGINS", "vidcore-small,vidcore-deploy")
 
 
 def test_the_command(installed, videos, tmp_path, capsys):

@@ -131,12 +131,13 @@ class VideoDataModule(LightningDataModule):
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See [`vidcore.weights.checkpoint.class_in`][].
+            UserError: See [`vidcore.weights.checkpoint.read_checkpoint`][] and `class_in` there.
         """
-        found = class_in(checkpoint_path, "datamodule_hyper_parameters", cls)
+        checkpoint = read_checkpoint(checkpoint_path)
+        found = class_in(checkpoint, checkpoint_path, "datamodule_hyper_parameters", cls)
         with naming(checkpoint_path):
             data = super(VideoDataModule, found).load_from_checkpoint(checkpoint_path, weights_only=True, **kwargs)
-            data.leave_unwritten(read_checkpoint(checkpoint_path)["datamodule_hyper_parameters"])
+            data.leave_unwritten(checkpoint["datamodule_hyper_parameters"])
         return data
 
     @property

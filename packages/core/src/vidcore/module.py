@@ -32,7 +32,7 @@ from vidcore.training.hooks import StagedTraining
 from vidcore.training.optim import Optim, Stage
 from vidcore.video.normalise import normalised
 from vidcore.weights import Weights, read_weights
-from vidcore.weights.checkpoint import class_in
+from vidcore.weights.checkpoint import class_in, read_checkpoint
 from vidcore.weights.start import start_weights
 
 # One value to jsonargparse, not a group of options: the command line never spells a task out.
@@ -116,9 +116,9 @@ class VideoModule(StagedTraining):
             **kwargs: Hyperparameters that take the place of the checkpoint's.
 
         Raises:
-            UserError: See [`vidcore.weights.checkpoint.class_in`][].
+            UserError: See [`vidcore.weights.checkpoint.read_checkpoint`][] and `class_in` there.
         """
-        found = class_in(checkpoint_path, "hyper_parameters", cls)
+        found = class_in(read_checkpoint(checkpoint_path), checkpoint_path, "hyper_parameters", cls)
         kwargs |= {"map_location": map_location, "strict": strict, "weights_only": True}
         with naming(checkpoint_path):
             return super(VideoModule, found).load_from_checkpoint(checkpoint_path, **kwargs)

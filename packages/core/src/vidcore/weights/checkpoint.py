@@ -120,18 +120,19 @@ def require_trusted(config: Mapping[str, Any], chosen: Mapping[str, str], path: 
             )
 
 
-def class_in(path: str | Path, part: str, base: type[_T]) -> type[_T]:
+def class_in(checkpoint: Mapping[str, Any], path: str | Path, part: str, base: type[_T]) -> type[_T]:
     """The class that a checkpoint names, which must be a plugin or imported: a checkpoint cannot have code imported.
 
     Args:
-        path: The checkpoint.
+        checkpoint: From ``read_checkpoint``.
+        path: Its file, for errors.
         part: ``hyper_parameters``, of the model, or ``datamodule_hyper_parameters``.
         base: What it must be a subclass of.
 
     Raises:
-        UserError: See [`read_checkpoint`][vidcore.weights.checkpoint.read_checkpoint]; or it names no such class.
+        UserError: It names no such class.
     """
-    class_path = str(read_checkpoint(path).get(part, {}).get("_class_path"))
+    class_path = str(checkpoint.get(part, {}).get("_class_path"))
     module, _, name = class_path.rpartition(".")
     with naming(path):
         cls = plugins.load(module, name) if module in plugins.GROUPS else getattr(sys.modules.get(module), name, None)
